@@ -1,0 +1,1 @@
+"""The pipeline that joins datasets, derivation, shards and engine; finalise; validation."""

@@ -1,0 +1,279 @@
+"""``convert``: from a dataset's name and its download to finished splits."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hmtools.convert.finalise import finalise_split, package_versions
+from hmtools.convert.unit import ConvertTask, convert_unit
+from hmtools.core.errors import LayoutError, UsageError, nearest
+from hmtools.core.settings import Settings, load_settings
+from hmtools.datasets.base import Dataset
+from hmtools.datasets.registry import get_dataset
+from hmtools.engine.job import Job, Outcome, Unit
+from hmtools.engine.local import run_local
+from hmtools.humandata.schema import SCHEMA_VERSION
+
+__all__ = ["IMAGE_POLICIES", "Plan", "SplitReport", "convert", "make_plans", "resolve_root"]
+
+IMAGE_POLICIES = ("crop", "full", "none")
+OWNED = ("*-u*-???.*", "index.arrow", "tracks.arrow", "manifest.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One split, ready to run: its task, its units and the options that decide its bytes."""
+
+    task: ConvertTask
+    units: Sequence[Unit]
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """``dataset/split``."""
+        return f"{self.task.dataset.stored_as}/{self.task.split}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitReport:
+    """How the conversion of one split ended."""
+
+    plan: Plan
+    outcome: Outcome
+
+
+def resolve_root(dataset: Dataset, root: Path | None, settings: Settings) -> Path:
+    """The download of a set: ``root``, else the first of its usual folder names below ``raw_root``.
+
+    Raises:
+        LayoutError: if nothing is there, with the tree that is wanted.
+    """
+    if root is not None:
+        return root.resolve()
+    names = dataset.folders or (dataset.name,)
+    for name in names:
+        if (settings.raw_root / name).is_dir():
+            return settings.raw_root / name
+    raise LayoutError(
+        f"{dataset.title}: no folder {' or '.join(names)} below raw_root = {settings.raw_root} "
+        f"({settings.origin('raw_root')}); give --root DIR, or set raw_root\n\n{dataset.layout_help()}"
+    )
+
+
+def make_plans(
+    name: str,
+    *,
+    root: Path | None = None,
+    out: Path | None = None,
+    splits: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
+    images: str | None = None,
+    every: int | None = None,
+    limit: int | None = None,
+    only: Sequence[str] = (),
+    strict: bool = False,
+    settings: Settings | None = None,
+) -> list[Plan]:
+    """Check the layout and plan every split; nothing is written.
+
+    Args and errors: as :func:`convert`.
+    """
+    settings = settings or load_settings()
+    dataset = get_dataset(name)(options)
+    where = resolve_root(dataset, root, settings)
+    if images is not None and images not in IMAGE_POLICIES:
+        raise UsageError(f"--images: expected {' | '.join(IMAGE_POLICIES)}, found {images!r}")
+    for number, flag in ((every, "--every"), (limit, "--limit")):
+        if number is not None and number < 1:
+            raise UsageError(f"{flag}: expected 1 or more, found {number}")
+    chosen = _splits(dataset, where, splits)
+    dataset.require(where, chosen)
+    base = (out or settings.shards_root).resolve() / dataset.stored_as
+    plans = []
+    for split in chosen:
+        role = dataset.role(split)
+        task = ConvertTask(
+            dataset=dataset,
+            root=where,
+            split=split,
+            out=base / split,
+            images=images or ("crop" if role == "train" else "full"),
+            every=every or dataset.every.get(role, 1),
+            only=tuple(only),
+            strict=strict,
+        )
+        plans.append(_plan(task, limit))
+    return plans
+
+
+def _splits(dataset: Dataset, root: Path, wanted: Sequence[str]) -> list[str]:
+    """Official names of the wanted splits or roles; every split that is there when none is named."""
+    if not wanted:
+        found = dataset.found_splits(root)
+        if not found:
+            dataset.require(root, list(dataset.splits)[:1])  # says what is missing
+        return found
+    chosen: list[str] = []
+    for name in wanted:
+        matches = [s for s, role in dataset.splits.items() if name in (s, role)]
+        if not matches:
+            known = ", ".join(f"{s} ({role})" for s, role in dataset.splits.items())
+            raise UsageError(f"{dataset.name} has no split {name!r} (known: {known}){nearest(name, dataset.splits)}")
+        chosen += [match for match in matches if match not in chosen]
+    return chosen
+
+
+def _plan(task: ConvertTask, limit: int | None) -> Plan:
+    units = task.dataset.plan(task.root, task.split)
+    if task.only:
+        units = [u for u in units if not u.sequences or any(_matches(s, task.only) for s in u.sequences)]
+        if not units:
+            raise UsageError(f"--only {' '.join(task.only)}: no sequence of {task.split} matches")
+    if limit is not None:
+        units, take = _limited(units, limit)
+        task = replace(task, take=take)
+    dataset = task.dataset
+    options = {
+        "images": task.images,
+        "every": task.every,
+        "limit": limit,
+        "only": list(task.only),
+        **{name: value for name, value in dataset.chosen.items() if not dataset.options[name].location},
+    }
+    return Plan(task=task, units=units, options=options)
+
+
+def _matches(sequence: str, patterns: Sequence[str]) -> bool:
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(sequence, pattern) for pattern in patterns)
+
+
+def _limited(units: Sequence[Unit], limit: int) -> tuple[list[Unit], dict[int, int]]:
+    """The first units that cover ``limit`` images, and how many the last of them may take."""
+    kept: list[Unit] = []
+    for unit in units:
+        if limit <= 0:
+            break
+        size = unit.images or unit.expected
+        kept.append(unit)
+        if size > limit:
+            share = unit.expected * limit // size
+            kept[-1] = replace(unit, images=limit, expected=share)
+            return kept, {unit.index: limit}
+        limit -= size
+    return kept, {}
+
+
+def _fingerprint(plan: Plan) -> dict[str, Any]:
+    """What decides the bytes of a split; never the engine, the workers or a location."""
+    task = plan.task
+    inputs = {}
+    for path in task.dataset.inputs(task.root, task.split):
+        stat = path.stat()
+        name = path.relative_to(task.root).as_posix() if path.is_relative_to(task.root) else path.name
+        inputs[name] = [stat.st_size, stat.st_mtime_ns]
+    cuts = [(u.index, u.name, u.expected, pickle.dumps(u.payload, protocol=4)) for u in plan.units]
+    return {
+        "dataset": task.dataset.stored_as,
+        "split": task.split,
+        "options": plan.options,
+        "inputs": inputs,
+        "plan": hashlib.sha256(pickle.dumps(cuts, protocol=4)).hexdigest(),
+        "versions": {**package_versions(), "schema": SCHEMA_VERSION},
+    }
+
+
+def convert(
+    name: str,
+    *,
+    root: Path | None = None,
+    out: Path | None = None,
+    splits: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
+    images: str | None = None,
+    every: int | None = None,
+    limit: int | None = None,
+    only: Sequence[str] = (),
+    strict: bool = False,
+    workers: int | None = None,
+    overwrite: bool = False,
+    break_lock: bool = False,
+    progress: bool = True,
+    settings: Settings | None = None,
+    command: str | None = None,
+    started: Callable[[Plan], None] | None = None,
+) -> list[SplitReport]:
+    """Convert a dataset from its official download into shards: ``OUT/<dataset>/<split>/``.
+
+    Running it again continues: finished units are kept, failed ones are tried again.
+
+    Args:
+        name: of the dataset, see ``hmtools datasets``.
+        root: the download; default: its usual folder below the setting ``raw_root``.
+        out: where shards go; default: the setting ``shards_root``.
+        splits: official split names or roles (train, val, test); default: every split that is there.
+        options: the set's own options.
+        images: ``crop``, ``full`` or ``none``; default: crop for train, full for val and test.
+        every: keep records whose ``source_index`` is a multiple of it; default: the set's own.
+        limit: at most so many images of each split.
+        only: sequences (names or globs) to convert.
+        strict: the first defect fails its unit.
+        workers: processes; default: the setting ``workers``, else every core; 0: inline, for debugging.
+        overwrite: remove what is there and start over.
+        break_lock: take the job even from a writer that seems alive.
+        progress: show progress.
+        settings: resolved settings; default: loaded.
+        command: what ``hmtools jobs`` shows as the command to continue with.
+        started: called with each plan before it runs.
+
+    Returns:
+        One report per split, in order; a stopped run (signal) ends the list.
+
+    Raises:
+        LayoutError: listing every missing path, before any work.
+        UsageError: for a wrong dataset, split or option, or options that differ from a started conversion.
+        LockedError: if another writer has the split.
+    """
+    settings = settings or load_settings()
+    if settings.engine != "local":
+        raise UsageError(f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally")
+    plans = make_plans(
+        name, root=root, out=out, splits=splits, options=options, images=images, every=every, limit=limit,
+        only=only, strict=strict, settings=settings,
+    )  # fmt: skip
+    command = command or shlex.join(["hmtools", *sys.argv[1:]])
+    reports = []
+    for plan in plans:
+        if started is not None:
+            started(plan)
+        plan.task.out.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            name=f"convert {plan.name}",
+            out=plan.task.out,
+            units=plan.units,
+            fn=partial(convert_unit, plan.task),
+            finalise=partial(finalise_split, plan.task, plan.options, command),
+            fingerprint=_fingerprint(plan),
+            owns=OWNED,
+            command=command,
+        )
+        outcome = run_local(
+            job,
+            workers=workers if workers is not None else settings.workers,
+            overwrite=overwrite,
+            break_lock=break_lock,
+            progress=progress,
+        )
+        reports.append(SplitReport(plan=plan, outcome=outcome))
+        if outcome.interrupted:
+            break
+    return reports

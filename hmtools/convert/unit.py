@@ -1,0 +1,256 @@
+"""Converts one unit: records → checks → images → parts. Runs in a worker, and gives the same bytes anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmtools.core.errors import UnitError, UnsafeFileError
+from hmtools.core.image import ImageError, decode_rgb, encode_jpeg, encode_png, opencv, probe
+from hmtools.datasets.base import Dataset, Rejected
+from hmtools.engine.job import Result, Unit
+from hmtools.geometry.crop import crop_window, image_op_affine, undo_image_op
+from hmtools.humandata.checks import defect, health_counts
+from hmtools.humandata.keys import key_encode
+from hmtools.humandata.record import Record
+from hmtools.humandata.schema import RecordSpec
+from hmtools.humandata.table import normalise
+from hmtools.shards.writer import PartWriter
+
+__all__ = ["EXAMPLES", "ConvertTask", "convert_unit"]
+
+EXAMPLES = 10
+"""Rejections that are listed with their source; all are counted."""
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertTask:
+    """What every unit of one split has in common; picklable.
+
+    Attributes:
+        dataset: the set with its options chosen.
+        root: the download.
+        split: official split name.
+        out: folder that gets the parts.
+        images: ``crop``, ``full`` or ``none``.
+        every: keep records whose ``source_index`` is a multiple of this.
+        only: keep sequences that match one of these names or globs (empty: all).
+        take: unit index → images to convert at most; units that are not in it are converted whole.
+        strict: the first defect fails the unit.
+    """
+
+    dataset: Dataset
+    root: Path
+    split: str
+    out: Path
+    images: str
+    every: int = 1
+    only: tuple[str, ...] = ()
+    take: Mapping[int, int] = field(default_factory=dict)
+    strict: bool = False
+
+
+class _Tally:
+    """Counts what was stored and why people were not."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.rejected: Counter[str] = Counter()
+        self.filtered: Counter[str] = Counter()
+        self.health: Counter[str] = Counter()
+        self.examples: list[dict[str, str]] = []
+        self.images = 0
+
+    def reject(self, found: Rejected) -> None:
+        if found.by_rule:
+            self.filtered[found.reason] += 1
+            return
+        self.rejected[found.reason] += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append({"reason": found.reason, "source": found.source, "detail": found.detail})
+        if self.strict:
+            raise UnitError(f"{found.reason}: {found.source} {found.detail}".rstrip() + " (--strict)")
+
+
+def convert_unit(task: ConvertTask, unit: Unit) -> Result:
+    """Write the parts of one unit.
+
+    Returns:
+        The files written, counts (``records, images, rejected, filtered``) and, as data, the reasons, the
+        first ten examples and the health counts.
+
+    Raises:
+        UnitError: for the first defect when ``task.strict``.
+        SchemaError: if the dataset yields what its declaration does not allow (a bug in its file).
+    """
+    spec = task.dataset.spec(task.root, task.split)
+    tally = _Tally(task.strict)
+    with PartWriter(
+        task.out, spec, unit.id, full=task.images == "full", images=task.images != "none"
+    ) as writer:
+        for people in islice(_frames(task, unit, spec, tally), task.take.get(unit.index)):
+            _store(task, people, writer, tally)
+    return Result(
+        unit=unit.id,
+        files=tuple(writer.files),
+        counts={
+            "records": tally.health["records"],
+            "images": tally.images,
+            "rejected": tally.rejected.total(),
+            "filtered": tally.filtered.total(),
+        },
+        data={
+            "rejected": dict(tally.rejected),
+            "filtered": dict(tally.filtered),
+            "examples": tally.examples,
+            "health": dict(tally.health),
+        },
+    )
+
+
+def _frames(task: ConvertTask, unit: Unit, spec: RecordSpec, tally: _Tally) -> Iterator[list[Record]]:
+    """The storable people of each image, in order."""
+    kept = _kept(task, unit, tally)
+    keys: set[str] = set()
+    for _, group in groupby(kept, key=lambda r: (r.sequence, r.frame, r.image_path)):
+        people = [record for record in group if _accept(record, spec, keys, tally)]
+        if people:
+            yield people
+
+
+def _kept(task: ConvertTask, unit: Unit, tally: _Tally) -> Iterator[Record]:
+    for found in task.dataset.read(task.root, unit):
+        if isinstance(found, Rejected):
+            tally.reject(found)
+        elif task.every > 1 and (found.source_index or 0) % task.every:
+            tally.filtered["every"] += 1
+        elif task.only and not any(fnmatchcase(found.sequence or "", name) for name in task.only):
+            tally.filtered["only"] += 1
+        else:
+            yield found
+
+
+def _accept(record: Record, spec: RecordSpec, keys: set[str], tally: _Tally) -> bool:
+    record.dataset, record.split = spec.dataset, spec.split
+    record.key = key_encode(
+        spec.dataset, spec.split, record.sequence or "", _int(record.frame), _int(record.person)
+    )
+    problem = "duplicate_key" if record.key in keys else defect(normalise(record, spec))
+    if problem:
+        tally.reject(Rejected(problem, _source(record), record.key))
+        return False
+    keys.add(record.key)
+    return True
+
+
+def _int(value: int | None) -> int:
+    return -1 if value is None else value  # a key of it is refused with a message
+
+
+def _source(record: Record) -> str:
+    return f"{record.image_path} {record.source_id or record.person}"
+
+
+def _store(task: ConvertTask, people: list[Record], writer: PartWriter, tally: _Tally) -> None:
+    """Fetch the image of one frame and append its people as the image policy says."""
+    if task.images == "none":
+        writer.add(people, None, "")
+        _count(people, tally)
+        return
+    try:
+        data, kind, image = _load(task, people[0])
+    except (ImageError, FileNotFoundError, UnsafeFileError) as error:
+        _without_image(task, people, error, writer, tally)
+        return
+    tally.images += 1
+    if task.images == "full":
+        _store_full(people, data, kind, image, writer, tally)
+    else:
+        _store_crops(task, people, undo_image_op(image, people[0].image_op or "none"), writer, tally)
+
+
+def _count(people: Sequence[Record], tally: _Tally) -> None:
+    for record in people:
+        tally.health.update(health_counts(record))
+
+
+def _load(task: ConvertTask, record: Record) -> tuple[bytes, str, Image]:
+    """Encoded bytes, their kind and the decoded pixels (as the file has them)."""
+    data = task.dataset.image_bytes(task.root, record.image_path or "")
+    kind = probe(data).kind
+    image = decode_rgb(data)
+    labelled = (record.height, record.width)
+    found = image.shape[:2] if (record.image_op or "none") in ("none", "hflip") else image.shape[1::-1]
+    if tuple(found) != labelled:
+        raise ImageError(
+            "image_size_mismatch", f"labels are for {labelled[1]}x{labelled[0]}, the file has {found[1]}x{found[0]}"
+        )
+    return data, kind, image
+
+
+def _without_image(
+    task: ConvertTask, people: Sequence[Record], error: Exception, writer: PartWriter, tally: _Tally
+) -> None:
+    """Reject the people of an unusable image; sets used for video keep their rows so that tracks have no gap."""
+    if isinstance(error, ImageError):
+        reason, detail = error.reason, error.detail
+    else:
+        missing = isinstance(error, FileNotFoundError)
+        reason, detail = ("image_missing", "no such file") if missing else ("unsafe_path", str(error))
+    for record in people:
+        tally.reject(Rejected(reason, _source(record), detail))
+    if task.dataset.video:
+        for record in people:
+            record.meta = _with_reason(record.meta, reason)
+        writer.add(people, None, "")
+        _count(people, tally)
+
+
+def _with_reason(meta: str | None, reason: str) -> str:
+    return json.dumps(json.loads(meta or "{}") | {"image_rejected": reason}, separators=(",", ":"), sort_keys=True)
+
+
+def _store_full(
+    people: list[Record], data: bytes, kind: str, image: Image, writer: PartWriter, tally: _Tally
+) -> None:
+    """Original bytes as they are; formats that not every tar reader knows become PNG."""
+    if kind == "other":
+        data, kind = encode_png(image), "png"
+    for record in people:
+        operation = record.image_op or "none"
+        if operation != "none":
+            record.image_affine = image_op_affine(
+                operation, record.width or 0, record.height or 0
+            ).astype(np.float32)
+    writer.add(people, data, kind)
+    _count(people, tally)
+
+
+def _store_crops(
+    task: ConvertTask, people: Sequence[Record], upright: Image, writer: PartWriter, tally: _Tally
+) -> None:
+    height, width = upright.shape[:2]
+    for record in people:
+        window = crop_window(record.bbox_xywh[:4], width, height, box_ratio=task.dataset.box_ratio)
+        if window is None:
+            tally.reject(Rejected("box_outside", _source(record), record.key or ""))
+            continue
+        crop = upright[window.y0 : window.y1, window.x0 : window.x1]
+        stored = window.stored_size()
+        if stored != (window.width, window.height):
+            crop = opencv().resize(crop, stored, interpolation=opencv().INTER_AREA)
+        affine = window.affine(stored).astype(np.float32)
+        record.image_affine = None if np.array_equal(affine, np.eye(2, 3)) else affine
+        writer.add([record], encode_jpeg(np.ascontiguousarray(crop)), "jpg")
+        _count([record], tally)

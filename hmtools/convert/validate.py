@@ -1,0 +1,259 @@
+"""Checks a converted split against its manifest, part by part and sample by sample.
+
+Nothing is trusted: checksums, schema, keys, numbers, boxes, images and offsets are all read again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmtools.core.atomic import file_sha256
+from hmtools.core.errors import HmtoolsError, SchemaError
+from hmtools.core.image import ImageError, decode_rgb
+from hmtools.humandata.checks import defect
+from hmtools.humandata.keys import key_decode
+from hmtools.humandata.manifest import Manifest, read_manifest, write_manifest
+from hmtools.humandata.record import Record
+from hmtools.humandata.schema import RecordSpec, index_schema, record_schema
+from hmtools.humandata.table import normalise
+from hmtools.shards.index import INDEX, TRACKS, IndexFacts, iter_batches, part_tables
+from hmtools.shards.rebuild import TarSample, iter_samples, rebuild_tables
+from hmtools.shards.rows import RowFile
+
+__all__ = ["Problem", "Validation", "rebuild_index", "validate_split"]
+
+_MOST = 50  # problems that are listed of one part
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be: a word for the kind, where, and what was expected and found."""
+
+    kind: str
+    where: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Validation:
+    """What :func:`validate_split` read and found."""
+
+    path: Path
+    records: int = 0
+    images: int = 0
+    nbytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def validate_split(
+    folder: Path, *, workers: int = 1, advance: Callable[[int], None] | None = None
+) -> Validation:
+    """Check one finished split.
+
+    Args:
+        folder: ``OUT/<dataset>/<split>``.
+        workers: processes.
+        advance: called with the records of each part when it is done.
+
+    Raises:
+        LayoutError: if there is no manifest.
+        SchemaError: if the manifest is damaged.
+    """
+    manifest = read_manifest(folder)
+    found = Validation(folder)
+    found.problems += _check_files(folder, manifest)
+    spec = manifest.record_spec()
+    parts = part_tables(folder)
+    for part, (problems, records, images) in zip(parts, _check_parts(parts, spec, manifest, workers), strict=True):
+        found.problems += problems
+        found.records, found.images = found.records + records, found.images + images
+        found.nbytes += part.stat().st_size
+        if advance is not None:
+            advance(records)
+    found.problems += _check_index(folder, parts, spec)
+    expected = manifest.counts["records"]
+    if found.records != expected:
+        found.problems.append(Problem("count", str(folder), f"manifest says {expected} records, found {found.records}"))
+    return found
+
+
+def _check_files(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    listed = {entry["name"]: entry for entry in manifest.files}
+    for name, entry in listed.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            yield Problem("missing", name, "listed in the manifest, not in the folder")
+        elif path.stat().st_size != entry["nbytes"]:
+            yield Problem("size", name, f"manifest says {entry['nbytes']} bytes, found {path.stat().st_size}")
+        elif file_sha256(path) != entry["sha256"]:
+            yield Problem("sha256", name, "content differs from what was written")
+    for path in sorted(folder.glob("*-u*-???.*")):
+        if path.name not in listed and path.name.count(".") == 1:
+            yield Problem("unknown", path.name, "not listed in the manifest")
+
+
+def _check_parts(
+    parts: Sequence[Path], spec: RecordSpec, manifest: Manifest, workers: int
+) -> Iterator[tuple[list[Problem], int, int]]:
+    full = manifest.images == "full"
+    arguments = [(part, spec, full) for part in parts]
+    if workers <= 1 or len(parts) <= 1:
+        yield from (_check_part(argument) for argument in arguments)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=context) as pool:
+        yield from pool.map(_check_part, arguments)
+
+
+def _check_part(argument: tuple[Path, RecordSpec, bool]) -> tuple[list[Problem], int, int]:
+    """Problems of one part, its records and its images."""
+    part, spec, full = argument
+    problems: list[Problem] = []
+    try:
+        rows = RowFile(part)
+        if not rows.schema.equals(record_schema(spec), check_metadata=True):
+            return [Problem("schema", part.name, "table schema is not that of the manifest's spec")], 0, 0
+        records = [Record(**rows.row(index)) for index in range(len(rows))]
+        for record in records:
+            problems += _check_record(record, spec)
+        images = 0
+        if any(record.shard is not None for record in records):
+            by_place = _by_place(records)
+            for sample in iter_samples(part.with_suffix(".tar")):
+                images += 1
+                problems += _check_sample(sample, by_place.pop(sample.offset, []), part, spec, full)
+            for lost in by_place.values():
+                problems.append(Problem("offset", str(lost[0].key), f"no sample at byte {lost[0].offset} of its shard"))
+    except (HmtoolsError, OSError) as error:
+        problems.append(Problem("unreadable", part.name, str(error)))
+        return problems[:_MOST], 0, 0
+    return problems[:_MOST], len(records), images
+
+
+def _by_place(records: Sequence[Record]) -> dict[int, list[Record]]:
+    places: dict[int, list[Record]] = {}
+    for record in records:
+        if record.offset is not None:
+            places.setdefault(record.offset, []).append(record)
+    return places
+
+
+def _check_record(record: Record, spec: RecordSpec) -> Iterator[Problem]:
+    where = str(record.key)
+    try:
+        key = key_decode(where)
+        named = (record.dataset, record.split, record.sequence, record.frame, record.person)
+        if (key.dataset, key.split, key.sequence, key.frame, key.person) != named:
+            yield Problem("key", where, f"columns say {named}")
+        if problem := defect(normalise(record, spec)):
+            yield Problem("record", where, problem)
+    except HmtoolsError as error:
+        yield Problem("record", where, str(error))
+
+
+def _check_sample(
+    sample: TarSample, rows: Sequence[Record], part: Path, spec: RecordSpec, full: bool
+) -> Iterator[Problem]:
+    try:
+        people = [normalise(record, spec) for record in sample.records(part.with_suffix(".tar").name)]
+        if len(people) != len(rows):
+            yield Problem("offset", sample.name, f"{len(people)} people in the tar, {len(rows)} rows point at it")
+        for person, row in zip(people, rows, strict=False):
+            if differing := _differences(person, row):
+                yield Problem("content", str(row.key), f"tar and table differ in {', '.join(differing)}")
+        image = decode_rgb(sample.image)
+        for row in rows:
+            if problem := _misfit(image.shape[1], image.shape[0], row, full):
+                yield Problem("image", str(row.key), problem)
+    except ImageError as error:
+        yield Problem("image", sample.name, str(error))
+    except HmtoolsError as error:
+        yield Problem("sample", sample.name, str(error))
+
+
+def _differences(one: Record, other: Record) -> list[str]:
+    return [name for name in Record.__dataclass_fields__ if not _equal(getattr(one, name), getattr(other, name))]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    if isinstance(one, np.ndarray):
+        return bool(np.array_equal(one, other))
+    return bool(one == other)
+
+
+def _misfit(width: int, height: int, row: Record, full: bool) -> str:
+    """Why a stored image cannot be the one a row describes ('' when it can)."""
+    turned = full and row.image_op in ("rot90cw", "rot90ccw")
+    upright = (row.height, row.width) if turned else (row.width, row.height)
+    if full and (width, height) != upright:
+        return f"stored {width}x{height}, the row says {upright[0]}x{upright[1]}"
+    if not full and (width > (row.width or 0) or height > (row.height or 0)):
+        return f"crop of {width}x{height} is larger than its image, {row.width}x{row.height}"
+    return ""
+
+
+def _check_index(folder: Path, parts: Sequence[Path], spec: RecordSpec) -> Iterator[Problem]:
+    """The index must be the parts one after another, with unique keys."""
+    try:
+        index = iter_batches(folder / INDEX)
+        keys: set[str] = set()
+        for part in parts:
+            part_row = 0
+            for batch in iter_batches(part):
+                entry = next(index, None)
+                if entry is None or not entry.schema.equals(index_schema(record_schema(spec))):
+                    yield Problem("index", INDEX, f"does not hold the rows of {part.name} from row {part_row}")
+                    return
+                numbers = entry.column("part_row").to_pylist()
+                same = all(a.equals(b) for a, b in zip(entry.columns, batch.columns, strict=False))
+                if not same or numbers != list(range(part_row, part_row + len(batch))):
+                    yield Problem("index", INDEX, f"differs from {part.name} after row {part_row}")
+                part_row += len(batch)
+                for key in batch.column("key").to_pylist():
+                    if key in keys:
+                        yield Problem("duplicate_key", key, "occurs twice")
+                    keys.add(key)
+        if next(index, None) is not None:
+            yield Problem("index", INDEX, "has more rows than the parts")
+        for _ in iter_batches(folder / TRACKS):
+            pass
+    except (SchemaError, OSError) as error:
+        yield Problem("index", INDEX, str(error))
+
+
+def rebuild_index(folder: Path) -> IndexFacts:
+    """Write part tables, index and tracks again from the tars, and their checksums into the manifest.
+
+    Raises:
+        LayoutError: if manifest or tars are missing.
+        SchemaError: if a tar is damaged, or rows without an image cannot be restored from the tars.
+    """
+    manifest = read_manifest(folder)
+    facts = rebuild_tables(folder, manifest.record_spec())
+    expected = manifest.counts["records"]
+    if facts.rows != expected:
+        raise SchemaError(
+            f"{folder}: the tars hold {facts.rows} records, the manifest says {expected}; rows without an image "
+            "are not in tars: convert the split again"
+        )
+    files = [dict(entry, **_facts_of(folder / entry["name"])) for entry in manifest.files]
+    write_manifest(folder, replace(manifest, files=files))
+    return facts
+
+
+def _facts_of(path: Path) -> dict[str, Any]:
+    return {"sha256": file_sha256(path), "nbytes": path.stat().st_size}

@@ -1,0 +1,152 @@
+"""MS COCO 2017 people with COCO-WholeBody labels.
+
+Besides the COCO fields that :mod:`hmtools.datasets.coco` describes:
+
+| source field | column, or why not |
+| --- | --- |
+| annotations[].foot_kpts | keypoints2d_original 17-22 |
+| annotations[].face_kpts | keypoints2d_original 23-90 |
+| annotations[].lefthand_kpts | keypoints2d_original 91-111 |
+| annotations[].righthand_kpts | keypoints2d_original 112-132 |
+| annotations[].lefthand_box | lhand_bbox_xywh, null unless valid and of some area |
+| annotations[].righthand_box | rhand_bbox_xywh, likewise |
+| annotations[].face_box | face_bbox_xywh, likewise |
+| annotations[].lefthand_valid | valid_lhand |
+| annotations[].righthand_valid | valid_rhand |
+| annotations[].face_valid | valid_face |
+| annotations[].foot_valid | not a column: invalid feet have v = 0 |
+
+The parts stand in the official order of the 133 joints: body, feet, face, left hand, right hand. Body joints are
+real pixels; nothing here is metric, so ``valid_keypoints3d`` is false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hmtools.core.errors import LayoutError
+from hmtools.datasets.base import Dataset, Option, Rejected, Source, json_text
+from hmtools.datasets.coco import Person, numbers, plan_coco, points, read_coco, visibility
+from hmtools.datasets.registry import register
+from hmtools.engine.job import Unit
+from hmtools.humandata.record import Record
+from hmtools.humandata.schema import RecordSpec
+
+__all__ = ["MsCoco"]
+
+_COCO_PAGE = "https://cocodataset.org/#download"
+_WHOLEBODY_PAGE = "https://github.com/jin-s13/COCO-WholeBody#download"
+
+# field, joints; in the official order of the 133
+_PARTS = (("keypoints", 17), ("foot_kpts", 6), ("face_kpts", 68), ("lefthand_kpts", 21), ("righthand_kpts", 21))
+# column stem, field stem
+_BOXES = (("lhand", "lefthand"), ("rhand", "righthand"), ("face", "face"))
+
+
+@register
+class MsCoco(Dataset):
+    """MS COCO 2017, body (17) or whole-body (133) keypoints."""
+
+    name = "mscoco"
+    title = "MS COCO 2017 + COCO-WholeBody"
+    homepage = "https://cocodataset.org"
+    licence = "COCO annotations CC BY 4.0; COCO-WholeBody CC BY-NC 4.0, research only; images by Flickr's terms"
+    commercial_use = False
+    citation = "Lin et al., Microsoft COCO, ECCV 2014; Jin et al., Whole-Body Human Pose Estimation, ECCV 2020"
+    folders = ("mscoco", "MSCOCO", "coco", "COCO")
+    layout = """
+MSCOCO/
+  images/train2017/000000XXXXXX.jpg    or train2017/ directly (train2017.zip)
+  images/val2017/000000XXXXXX.jpg      or val2017/ directly (val2017.zip)
+  annotations/coco_wholebody_train_v1.0.json     coco_wholebody_val_v1.0.json
+  annotations/person_keypoints_train2017.json    person_keypoints_val2017.json
+                                       (annotations_trainval2017.zip; either kind of json is enough)
+"""
+    splits: ClassVar[Mapping[str, str]] = {"train2017": "train", "val2017": "val"}
+    options: ClassVar[Mapping[str, Option]] = {
+        "labels": Option(
+            "auto", "whole-body (133 joints) or body (17) labels; auto: whole-body when present",
+            ("auto", "wholebody", "body"),
+        ),
+    }
+    body = "2D keypoints"
+    official_counts: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "train2017": {"images": 118_287, "records": 149_813},
+        "val2017": {"images": 5_000},
+    }
+
+    def _images(self, split: str) -> Source:
+        return Source((f"images/{split}", split), _COCO_PAGE)
+
+    def _labels(self, split: str) -> Source:
+        wholebody = f"annotations/coco_wholebody_{split.removesuffix('2017')}_v1.0.json"
+        body = f"annotations/person_keypoints_{split}.json"
+        return {
+            "auto": Source((wholebody, body), f"{_WHOLEBODY_PAGE} or {_COCO_PAGE}"),
+            "wholebody": Source((wholebody,), _WHOLEBODY_PAGE),
+            "body": Source((body,), _COCO_PAGE),
+        }[self.chosen["labels"]]
+
+    def sources(self, split: str) -> Sequence[Source]:
+        """The image folder and one of the two annotation files."""
+        return [self._images(split), self._labels(split)]
+
+    def _find(self, source: Source, root: Path) -> Path:
+        found = source.find(root)
+        if found is None:
+            raise LayoutError(f"{self.title}: {root / ' or '.join(source.paths)} is missing, from {source.page}")
+        return found
+
+    def _wholebody(self, root: Path, split: str) -> bool:
+        return self._find(self._labels(split), root).name.startswith("coco_wholebody")
+
+    def spec(self, root: Path, split: str) -> RecordSpec:
+        """133 joints from whole-body labels, else 17."""
+        return RecordSpec(self.stored_as, split, "coco_wholebody_133" if self._wholebody(root, split) else "coco_17")
+
+    def plan(self, root: Path, split: str) -> list[Unit]:
+        """One unit per 512 annotated images."""
+        return plan_coco(self._find(self._labels(split), root), split)
+
+    def read(self, root: Path, unit: Unit) -> Iterator[Record | Rejected]:
+        """People with a box, body keypoints and, with whole-body labels, feet, face, hands and their boxes."""
+        split = unit.payload.split
+        folder = self._find(self._images(split), root).relative_to(root).as_posix()
+        fill = _fill_wholebody if self._wholebody(root, split) else _fill_body
+        labels = self._find(self._labels(split), root)
+        return read_coco(labels, unit.payload, lambda name: f"{folder}/{name}", fill)
+
+
+def _fill_body(found: Person, record: Record) -> None:
+    annotation = found.annotation
+    record.keypoints2d_original = points(annotation["keypoints"], 17)
+    record.valid_keypoints3d = False
+    record.meta = _meta(annotation, found.image)
+
+
+def _fill_wholebody(found: Person, record: Record) -> None:
+    annotation = found.annotation
+    parts = [points(annotation[field], count) for field, count in _PARTS]
+    record.keypoints2d_original = np.concatenate(parts)
+    for column, field in _BOXES:
+        valid = bool(annotation[f"{field}_valid"])
+        box = numbers(annotation[f"{field}_box"], 4)
+        setattr(record, f"valid_{column}", valid)
+        if valid and box[2] > 0 and box[3] > 0:  # valid boxes without area occur
+            setattr(record, f"{column}_bbox_xywh", [*box, 1.0])
+    record.valid_keypoints3d = False
+    record.meta = _meta(annotation, found.image)
+
+
+def _meta(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> str:
+    return json_text(
+        {
+            "ann_id": annotation["id"],
+            "image_id": image["id"],
+            "visibility": visibility(annotation["keypoints"]),
+        }
+    )

@@ -1,0 +1,159 @@
+"""Which pixels of an image a training sample keeps, and where they land.
+
+An affine is a float64 (2, 3) matrix that maps **pixel centres to pixel centres**: with integers at the
+centres, a window that starts at pixel ``x0`` and is resized by ``s`` maps ``x`` to ``(x - x0 + 0.5) s - 0.5``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmtools.geometry.box import grow_to_aspect, sanitize_xywh
+
+__all__ = [
+    "CROP_FACTOR",
+    "MAX_SIDE",
+    "Window",
+    "apply_affine",
+    "compose_affine",
+    "crop_window",
+    "image_op_affine",
+    "invert_affine",
+    "undo_image_op",
+]
+
+Array = npt.NDArray[np.floating[Any]]
+
+NETWORK_ASPECT = 384 / 512  # width / height of SMPLer-X's input crop
+CROP_FACTOR = 1.9
+"""Side of the kept square over ``s``: SMPLer-X's augmentation reaches 1.5625 s, HMR2's 1.88 s."""
+MAX_SIDE = 1024
+"""Longest side, in pixels, of a stored crop; larger windows are reduced, smaller ones never enlarged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An integer pixel window ``[x0, x1) × [y0, y1)`` of the upright image."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        """Columns in the window."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        """Rows in the window."""
+        return self.y1 - self.y0
+
+    def stored_size(self, max_side: int = MAX_SIDE) -> tuple[int, int]:
+        """(width, height) in pixels after limiting the long side to ``max_side``."""
+        scale = min(1.0, max_side / max(self.width, self.height))
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+
+    def affine(self, stored: tuple[int, int]) -> Array:
+        """Upright pixel centres → pixel centres of the stored (width, height) crop, float64 (2, 3)."""
+        sx, sy = stored[0] / self.width, stored[1] / self.height
+        return np.array([[sx, 0, (0.5 - self.x0) * sx - 0.5], [0, sy, (0.5 - self.y0) * sy - 0.5]])
+
+
+def crop_window(
+    bbox_xywh: npt.ArrayLike, width: int, height: int, *, box_ratio: float, factor: float = CROP_FACTOR
+) -> Window | None:
+    """The part of the image that training may look at for one person.
+
+    A square of side ``factor × s`` about the box centre, where ``s`` is the long side of the box grown to
+    3:4 and multiplied by ``box_ratio``, never below 1.0 × the raw long side; cut at the image border, outside
+    of which every augmentation reads zeros anyway. SMPLer-X shifts boxes that leave the image back in before
+    it grows them (:func:`~hmtools.geometry.box.sanitize_xywh`), HMR2 does not: the window covers both.
+
+    Args:
+        bbox_xywh: ``[x, y, w, h]`` in upright pixels.
+        width: image width in pixels.
+        height: image height in pixels.
+        box_ratio: the set's padding (1.2; UBody 1.25; 1.0 where boxes carry it already).
+        factor: side of the square over ``s``.
+
+    Returns:
+        The window, or None when it misses the image.
+    """
+    raw = np.asarray(bbox_xywh, np.float64)[:4]
+    boxes = [raw]
+    if (inside := sanitize_xywh(raw, width, height)) is not None:
+        boxes.append(inside)
+    corners = []
+    for box in boxes:
+        grown = grow_to_aspect(box, NETWORK_ASPECT)
+        side = factor * max(float(grown[2:].max()) * box_ratio, float(raw[2:].max()))
+        centre = box[:2] + box[2:] / 2
+        corners.append(np.concatenate([centre - side / 2, centre + side / 2]))
+    low, high = np.min([c[:2] for c in corners], axis=0), np.max([c[2:] for c in corners], axis=0)
+    # A point p lies in pixel floor(p + 0.5): take every pixel that the square touches.
+    x0, y0 = (max(0, math.floor(value + 0.5)) for value in low)
+    x1 = min(width, math.floor(high[0] + 0.5) + 1)
+    y1 = min(height, math.floor(high[1] + 0.5) + 1)
+    return Window(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+
+def apply_affine(affine: npt.ArrayLike, points: npt.ArrayLike) -> Array:
+    """Map points (..., 2) in pixels through a (2, 3) affine; float64."""
+    matrix = np.asarray(affine, np.float64)
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert_affine(affine: npt.ArrayLike) -> Array:
+    """Inverse of a (2, 3) affine, float64 (2, 3).
+
+    Raises:
+        numpy.linalg.LinAlgError: if the affine is singular.
+    """
+    matrix = np.asarray(affine, np.float64)
+    inverse = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([inverse, -inverse @ matrix[:, 2:]], axis=1)
+
+
+def compose_affine(outer: npt.ArrayLike, inner: npt.ArrayLike) -> Array:
+    """The (2, 3) affine that applies ``inner`` first, then ``outer``; float64."""
+    a, b = np.asarray(outer, np.float64), np.asarray(inner, np.float64)
+    return np.concatenate([a[:, :2] @ b[:, :2], a[:, :2] @ b[:, 2:] + a[:, 2:]], axis=1)
+
+
+def image_op_affine(image_op: str, width: int, height: int) -> Array:
+    """Upright pixel centres → pixel centres of the image as its file stores it, float64 (2, 3).
+
+    Args:
+        image_op: what makes the file's image upright: ``none``, ``rot90cw``, ``rot90ccw`` or ``hflip``.
+        width: width of the **upright** image in pixels.
+        height: height of the upright image in pixels.
+    """
+    w, h = width - 1.0, height - 1.0
+    return np.array(
+        {
+            "none": [[1, 0, 0], [0, 1, 0]],
+            "hflip": [[-1, 0, w], [0, 1, 0]],
+            # upright = file turned clockwise: upright (x, y) shows file pixel (y, W - 1 - x)
+            "rot90cw": [[0, 1, 0], [-1, 0, w]],
+            "rot90ccw": [[0, -1, h], [1, 0, 0]],
+        }[image_op],
+        np.float64,
+    )
+
+
+def undo_image_op(image: npt.NDArray[np.uint8], image_op: str) -> npt.NDArray[np.uint8]:
+    """Turn an image (H, W, 3) as its file stores it upright, as its labels were made (contiguous copy)."""
+    turned = {
+        "none": lambda: image,
+        "hflip": lambda: image[:, ::-1],
+        "rot90cw": lambda: np.rot90(image, -1),
+        "rot90ccw": lambda: np.rot90(image, 1),
+    }[image_op]()
+    return np.ascontiguousarray(turned)

@@ -1,0 +1,199 @@
+"""THE Arrow schemas: record, tracks and motion.
+
+``record_schema(spec)`` is a function of what a set declares (:class:`RecordSpec`): its source conventions, body
+families and widths. Every table has every column of :class:`~hmtools.humandata.record.Record` in the same
+order; a column that a set cannot fill has Arrow type ``null`` and costs nothing. Tables of different sets are
+never concatenated.
+
+Parts, index and tracks hold no time, host, absolute path or version: those stand in the manifest only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from hmtools.core.errors import SchemaError
+from hmtools.humandata.keypoints import convention
+from hmtools.humandata.record import FAMILIES, Column, columns
+
+__all__ = [
+    "BATCH_ROWS",
+    "MOTION_COLUMNS",
+    "SCHEMA_VERSION",
+    "TRACKS_SCHEMA",
+    "RecordSpec",
+    "cell_shape",
+    "column_conventions",
+    "index_schema",
+    "motion_schema",
+    "record_schema",
+]
+
+SCHEMA_VERSION = 1
+BATCH_ROWS = 256
+"""Rows of a record batch, at most: the unit of memory of every reader and writer."""
+
+_SCALARS = {"str": pa.string(), "bool": pa.bool_(), "i32": pa.int32(), "i64": pa.int64(), "f32": pa.float32()}
+_NEEDS_A_BODY = ("betas_neutral", "pose_valid")
+_ARRAY = re.compile(r"(f32|bool)\[([^\]]+)\]")
+
+
+@dataclass(frozen=True)
+class RecordSpec:
+    """What one split of one set stores.
+
+    Attributes:
+        keypoints2d: convention of ``keypoints2d_original``, or None when the set has none.
+        keypoints3d: convention of ``keypoints3d_original``, or None.
+        bodies: families with parameters, of ``smplx``, ``smpl``, ``smplh``.
+        widths: (column, length) of ``*_betas`` and ``*_expression`` where it is not 10 (at most 16).
+    """
+
+    dataset: str
+    split: str
+    keypoints2d: str | None = None
+    keypoints3d: str | None = None
+    bodies: tuple[str, ...] = ()
+    widths: tuple[tuple[str, int], ...] = ()
+
+    def absent(self, name: str) -> bool:
+        """Whether this set cannot fill column ``name``."""
+        if name == "keypoints2d_original":
+            return self.keypoints2d is None
+        if name == "keypoints3d_original":
+            return self.keypoints3d is None
+        if name in _NEEDS_A_BODY:
+            return not self.bodies
+        family = next((f for f in FAMILIES if name.startswith(f + "_") or name.endswith("_" + f)), None)
+        return family is not None and family not in self.bodies
+
+
+def column_conventions(spec: RecordSpec) -> dict[str, str]:
+    """Keypoint column → name of its convention."""
+    named = {
+        "keypoints2d_original": spec.keypoints2d,
+        "keypoints3d_original": spec.keypoints3d,
+        "keypoints2d_smplx": "smplx_144",
+        "keypoints3d_smplx": "smplx_144",
+        "keypoints2d_smpl": "smpl_45",
+        "keypoints3d_smpl": "smpl_45",
+    }
+    return {name: value for name, value in named.items() if value and not spec.absent(name)}
+
+
+def cell_shape(column: Column, spec: RecordSpec) -> tuple[int, ...] | None:
+    """Shape of an array cell ((-1,) = variable length), or None for a scalar."""
+    found = _ARRAY.fullmatch(column.cell)
+    if found is None:
+        return None
+    return tuple(_dimension(token, column, spec) for token in found[2].split(","))
+
+
+def _dimension(token: str, column: Column, spec: RecordSpec) -> int:
+    if token == "*":
+        return -1
+    if token == "B16":
+        width = dict(spec.widths).get(column.name, 10)
+        if not 0 < width <= 16:
+            raise SchemaError(f"{column.name} of {spec.dataset}: width must be 1 to 16, found {width}")
+        return width
+    if token in ("K2", "K3"):
+        name = spec.keypoints2d if token == "K2" else spec.keypoints3d
+        return convention(name).count if name else 0
+    return int(token)
+
+
+def _arrow_type(column: Column, spec: RecordSpec) -> pa.DataType:
+    if spec.absent(column.name):
+        return pa.null()
+    if column.cell.startswith("enum:") or column.name in ("dataset", "split"):
+        return pa.dictionary(pa.int8(), pa.string())
+    shape = cell_shape(column, spec)
+    if shape is None:
+        return _SCALARS[column.cell]
+    kind = _SCALARS[column.cell.partition("[")[0]]
+    if shape == (-1,):
+        return pa.list_(kind)
+    for size in reversed(shape):
+        kind = pa.list_(kind, size)
+    return kind
+
+
+def _field(column: Column, spec: RecordSpec, conventions: Mapping[str, str]) -> pa.Field:
+    facts = {"unit": column.unit, "frame": column.frame, "convention": conventions.get(column.name, "")}
+    metadata = {key: value for key, value in facts.items() if value}
+    return pa.field(column.name, _arrow_type(column, spec), metadata=metadata or None)
+
+
+@lru_cache(maxsize=64)
+def record_schema(spec: RecordSpec) -> pa.Schema:
+    """Arrow schema of the parts of one split; unit, frame and convention stand in the field metadata."""
+    conventions = column_conventions(spec)
+    return pa.schema([_field(column, spec, conventions) for column in columns()])
+
+
+def index_schema(parts: pa.Schema) -> pa.Schema:
+    """Schema of ``index.arrow``: that of the parts plus ``part_row`` (row inside its part)."""
+    return parts.append(pa.field("part_row", pa.int32(), metadata={"unit": "row of the part file"}))
+
+
+TRACKS_SCHEMA = pa.schema(
+    [
+        pa.field("track_id", pa.string()),
+        pa.field("sequence", pa.string()),
+        pa.field(
+            "segment", pa.int32(), metadata={"unit": "0, 1, … within the track; a gap starts a new one"}
+        ),
+        pa.field("rows", pa.list_(pa.int64()), metadata={"unit": "row of index.arrow"}),
+        pa.field("frames", pa.list_(pa.int32()), metadata={"unit": "frame of the source video, ascending"}),
+        pa.field("fps", pa.float32(), metadata={"unit": "1/s, of the source"}),
+        pa.field("step", pa.int32(), metadata={"unit": "source frames from one row to the next"}),
+    ]
+)
+"""``tracks.arrow``: one row is one gap-free run of one person."""
+
+MOTION_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("key", "str", "dataset/split/sequence of the clip, percent-encoded as record keys are"),
+    ("dataset", "str", "dataset name"),
+    ("split", "str", "official split name"),
+    ("sequence", "str", "sequence of the clip"),
+    ("subject", "str", "the release's own name of the person; null when unknown"),
+    ("fps", "f32", "frame rate, 1/s"),
+    ("frame_of_reference", "str", "world or camera: what global_orient and transl refer to"),
+    ("up_axis", "str", "axis of the world that points up, e.g. +z; null in camera frame"),
+    ("family", "str", "smpl, smplh or smplx"),
+    ("gender", "str", "gender of the model the numbers belong to"),
+    ("betas", "f32[*]", "shape, one per clip"),
+    ("frames", "i32[T]", "frame of the source video or capture"),
+    ("global_orient", "f32[T,3]", "root orientation, axis-angle, rad"),
+    ("body_pose", "f32[T,*]", "body pose, axis-angle, rad; 63 numbers (smplx, smplh) or 69 (smpl)"),
+    ("transl", "f32[T,3]", "translation, m"),
+    ("left_hand_pose", "f32[T,45]", "left hand, absolute, axis-angle, rad; null when unknown"),
+    ("right_hand_pose", "f32[T,45]", "right hand, absolute, axis-angle, rad; null when unknown"),
+    ("jaw_pose", "f32[T,3]", "jaw, axis-angle, rad; null when unknown"),
+    ("expression", "f32[T,*]", "expression; null when unknown"),
+)
+"""``motion``: one row is one clip of T frames. World-frame bodies live only here."""
+
+
+def motion_schema() -> pa.Schema:
+    """Arrow schema of motion clips (AMASS, tracks for video models)."""
+    return pa.schema(
+        [pa.field(name, _motion_type(cell), metadata={"doc": doc}) for name, cell, doc in MOTION_COLUMNS]
+    )
+
+
+def _motion_type(cell: str) -> pa.DataType:
+    kind, _, dims = cell.partition("[")
+    arrow: Any = _SCALARS[kind]
+    if not dims:
+        return arrow
+    for token in reversed(dims.rstrip("]").split(",")):
+        arrow = pa.list_(arrow) if token in ("T", "*") else pa.list_(arrow, int(token))
+    return arrow

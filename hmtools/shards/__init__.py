@@ -1,0 +1,1 @@
+"""Tar + Arrow shards: writing, reading, indexing, and the query that chooses rows."""

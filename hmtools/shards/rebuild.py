@@ -1,0 +1,90 @@
+"""Part tables, index and tracks from the tars alone: the tars hold everything that the tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from hmtools.core.atomic import AtomicFile
+from hmtools.core.errors import LayoutError, SchemaError
+from hmtools.humandata.record import Record
+from hmtools.humandata.schema import BATCH_ROWS, RecordSpec, record_schema
+from hmtools.humandata.table import normalise, to_batch
+from hmtools.shards.index import IndexFacts, write_index
+from hmtools.shards.sample import decode_sample
+from hmtools.shards.tar import iter_members
+
+__all__ = ["IMAGE_EXTENSIONS", "TarSample", "iter_samples", "rebuild_tables"]
+
+IMAGE_EXTENSIONS = ("jpg", "png")
+
+
+class TarSample:
+    """One sample of a tar: its name, where its image lies, and its members."""
+
+    __slots__ = ("extension", "image", "name", "numbers", "offset", "text")
+
+    def __init__(self, name: str, extension: str, offset: int, image: bytes) -> None:
+        self.name, self.extension, self.offset, self.image = name, extension, offset, image
+        self.numbers, self.text = b"", b""
+
+    def records(self, shard: str) -> list[Record]:
+        """The people of the sample with the place of their image."""
+        people = decode_sample(self.numbers, self.text, self.name)
+        for record in people:
+            record.shard, record.offset, record.nbytes = shard, self.offset, len(self.image)
+        return people
+
+
+def iter_samples(tar: Path) -> Iterator[TarSample]:
+    """The samples of a tar in order: image, npz, json.
+
+    Raises:
+        SchemaError: for a damaged tar or members that do not form samples.
+        UnsafeFileError: for members that are not plain files inside it.
+    """
+    sample: TarSample | None = None
+    for name, offset, data in iter_members(tar):
+        stem, _, extension = name.rpartition(".")
+        if extension in IMAGE_EXTENSIONS and sample is None:
+            sample = TarSample(stem, extension, offset, data)
+        elif sample is not None and stem == sample.name and extension == "npz" and not sample.numbers:
+            sample.numbers = data
+        elif sample is not None and stem == sample.name and extension == "json" and sample.numbers:
+            sample.text = data
+            yield sample
+            sample = None
+        else:
+            raise SchemaError(f"{tar}: unexpected member {name!r}; expected image, npz, json of one sample in turn")
+    if sample is not None:
+        raise SchemaError(f"{tar}: ends inside sample {sample.name!r}")
+
+
+def rebuild_tables(folder: Path, spec: RecordSpec) -> IndexFacts:
+    """Write every part table, the index and the tracks of ``folder`` again from its tars.
+
+    Raises:
+        LayoutError: if there is no tar.
+        SchemaError: if a tar is damaged.
+    """
+    tars = sorted(folder.glob("*-u*-???.tar"))
+    if not tars:
+        raise LayoutError(f"{folder}: no tars to rebuild from (converted with --images none?); convert it again")
+    for tar in tars:
+        _rebuild_part(tar, spec)
+    return write_index(folder, [tar.with_suffix(".arrow") for tar in tars], record_schema(spec))
+
+
+def _rebuild_part(tar: Path, spec: RecordSpec) -> None:
+    pending: list[Record] = []
+    with AtomicFile(tar.with_suffix(".arrow")) as file:
+        with pa.ipc.new_file(file, record_schema(spec)) as table:
+            for sample in iter_samples(tar):
+                pending += (normalise(record, spec) for record in sample.records(tar.name))
+                while len(pending) >= BATCH_ROWS:
+                    table.write_batch(to_batch(pending[:BATCH_ROWS], spec))
+                    del pending[:BATCH_ROWS]
+            if pending:
+                table.write_batch(to_batch(pending, spec))

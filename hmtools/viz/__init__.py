@@ -1,0 +1,1 @@
+"""Records for human eyes: marks drawn over images, and self-contained pages."""

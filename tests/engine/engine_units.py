@@ -1,0 +1,211 @@
+"""Units for the engine's tests, importable by worker processes; as a script: a driver that runs them.
+
+A unit's payload is a dict: ``rows``, and ``do``, which names how it behaves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hmtools.core import atomic
+from hmtools.core.errors import LockedError
+from hmtools.engine.job import Job, OutFile, Result, Unit
+from hmtools.engine.lease import acquire
+from hmtools.engine.local import run_local
+
+COMMAND = "hmtools test --again"
+
+
+def content(unit: Unit) -> bytes:
+    rows = unit.payload["rows"]
+    return b"".join(hashlib.sha256(f"{unit.index}/{row}".encode()).digest() for row in range(rows))
+
+
+def say(unit: Unit) -> None:
+    """Write a line by every way a program has."""
+    print("from print")
+    sys.stderr.write("from stderr\n")
+    os.write(2, b"from descriptor 2\n")
+    libc = ctypes.CDLL(None)
+    libc.printf(b"from printf\n")  # stays in the C library's buffer
+    logging.getLogger("hmtools.test").info("from logging")
+    warnings.warn("from warnings", stacklevel=1)
+
+
+def fall(unit: Unit) -> None:
+    raise ValueError("a row with\nNaN")
+
+
+def exit_by_library(unit: Unit) -> None:
+    sys.exit("no licence")
+
+
+def die(unit: Unit) -> None:
+    print("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(unit: Unit) -> None:
+    os._exit(7)
+
+
+def crash(unit: Unit) -> None:
+    ctypes.string_at(0)
+
+
+def fork_and_die(unit: Unit) -> None:
+    """Die while a child of our own holds the pipes open."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(3)
+        os._exit(0)
+    Path(unit.payload["note"]).write_text(str(child))
+    os._exit(9)
+
+
+def stuck(unit: Unit) -> None:
+    time.sleep(30)
+
+
+def slow(unit: Unit) -> None:
+    time.sleep(unit.payload.get("seconds", 0.05))
+
+
+def survive_signals(unit: Unit) -> None:
+    """A cluster signals the workers, too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+
+
+def ask_threads(unit: Unit) -> None:
+    print("threads", os.environ.get("OMP_NUM_THREADS"))
+
+
+DO: dict[str, Callable[[Unit], None]] = {
+    f.__name__: f
+    for f in (
+        say, fall, exit_by_library, die, leave, crash, fork_and_die, stuck, slow, survive_signals, ask_threads,
+    )
+}  # fmt: skip
+
+
+def make(out: Path, notes: Path, unit: Unit) -> Result:
+    """Write the unit's file in two pieces, with whatever the payload wants to happen between them."""
+    (notes / f"pid-{os.getpid()}").touch()
+    with (notes / "runs").open("a") as runs:
+        runs.write(f"{unit.id}\n")
+    data, name = content(unit), f"part-{unit.id}.bin"
+    with atomic.AtomicFile(out / name) as file:
+        file.write(data[:16])
+        file.flush()
+        if do := unit.payload.get("do"):
+            DO[do](unit)
+        file.write(data[16:])
+    rows = unit.payload["rows"]
+    counts = {"records": rows, "rejected": unit.index % 2}
+    done = OutFile(name=name, sha256=file.sha256, nbytes=file.size, rows=rows)
+    return Result(unit=unit.id, files=(done,), counts=counts, data={"pair": (1, unit.index)})
+
+
+def bad_result(kind: str, unit: Unit) -> Any:
+    return {
+        "none": None,
+        "other": Result(unit="u00099"),
+        "nan": Result(unit=unit.id, data={"x": float("nan")}),
+        "set": Result(unit=unit.id, data={"x": {1}}),
+        "file": Result(unit=unit.id, files=(OutFile(name="nowhere.bin", sha256="", nbytes=1),)),
+    }[kind]
+
+
+def summarise(out: Path, notes: Path, results: Sequence[Result]) -> None:
+    with (notes / "finalised").open("a") as lines:
+        lines.write("once\n")
+    files = [file.sha256 for result in results for file in result.files]
+    atomic.write_json(out / "manifest.json", {"files": files, "records": sum(r.counts["records"] for r in results)})
+
+
+def make_job(out: Path, units: Sequence[dict[str, Any]], **changes: Any) -> Job:
+    """Return a job whose function notes beside ``out`` which units ran, in which processes."""
+    notes = out.with_name(f"{out.name}-notes")
+    notes.mkdir(exist_ok=True, parents=True)
+    made = [
+        Unit(index=i, name=f"unit {i}", payload={"rows": 3 + i, **payload}, expected=3 + i)
+        for i, payload in enumerate(units)
+    ]
+    fields: dict[str, Any] = {
+        "name": "test job",
+        "out": out,
+        "units": made,
+        "fn": functools.partial(make, out, notes),
+        "finalise": functools.partial(summarise, out, notes),
+        "fingerprint": {"options": {"images": "crop", "every": 1}, "inputs": ["a", "b"]},
+        "owns": ("part-*.bin", "manifest.json"),
+        "command": COMMAND,
+    }
+    return Job(**(fields | changes))
+
+
+def runs(out: Path) -> list[str]:
+    """Return the ids of the units that ran, in order, also those that failed."""
+    path = out.with_name(f"{out.name}-notes") / "runs"
+    return path.read_text().split() if path.exists() else []
+
+
+def finalised(out: Path) -> int:
+    """Return how often the job was finalised."""
+    path = out.with_name(f"{out.name}-notes") / "finalised"
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+def pids(out: Path) -> list[int]:
+    """Return the processes that ran units."""
+    notes = out.with_name(f"{out.name}-notes")
+    return [int(path.name.removeprefix("pid-")) for path in notes.glob("pid-*")]
+
+
+def outputs(out: Path) -> dict[str, bytes]:
+    """Return name -> content of everything in ``out``, state apart."""
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
+
+
+def take_turns(folder: Path, count: int) -> None:
+    """Count up in a file that only the holder of the lease may touch."""
+    counter = folder / "counter"
+    for _ in range(count):
+        while True:
+            try:
+                held = acquire(folder)
+                break
+            except LockedError:
+                time.sleep(0.002)
+        value = int(counter.read_text())
+        time.sleep(0.001)
+        counter.write_text(str(value + 1))
+        held.release()
+
+
+def drive(arguments: list[str]) -> int:
+    """Run a job whose plan is given as JSON, print how it ended."""
+    logging.basicConfig(format="%(message)s")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.default_int_handler)  # whatever the test's own parents had set
+    out, workers, plan = Path(arguments[0]), int(arguments[1]), json.loads(arguments[2])
+    outcome = run_local(make_job(out, plan), workers=workers, progress=False)
+    print(json.dumps({"done": len(outcome.results), "skipped": outcome.skipped, "failed": outcome.failed}))
+    return outcome.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(drive(sys.argv[1:]))
