@@ -117,8 +117,12 @@ def test_installs_once(checkout: Checkout) -> None:
 def test_installs_again_when_the_requirements_change(checkout: Checkout, changed: str) -> None:
     assert checkout.make("PYTHON=snake", "lint").returncode == 0
     checkout.calls()
-    for path in (*checkout.root.glob(".venv/.installed-*"), checkout.root / changed):
-        os.utime(path, (2_000, 2_000))
+    for name in ("pyproject.toml", "constraints.txt"):
+        os.utime(checkout.root / name, (1_000, 1_000))
+    for stamp in checkout.root.glob(".venv/.installed-*"):
+        os.utime(stamp, (2_000, 2_000))
+    assert checkout.make("lint").returncode == 0
+    assert checkout.calls() == ["ruff check --quiet"]
     os.utime(checkout.root / changed, (3_000, 3_000))
     assert checkout.make("lint").returncode == 0
     assert checkout.calls() == [f"{INSTALL} .[dev]", "ruff check --quiet"]

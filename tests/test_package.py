@@ -110,15 +110,21 @@ def functions(path: Path) -> Iterator[Function]:
             yield node
 
 
-def without_docstring(function: Function) -> int:
-    """Lines of a function from ``def`` to its end, its docstring not counted."""
+def counted_lines(function: Function) -> int:
+    """Lines of a function without its docstring, and without its signature where that is a table of options.
+
+    The parameters of a command, each ``Annotated`` with its help, are such a table.
+    """
     assert function.end_lineno is not None
     lines = function.end_lineno - function.lineno + 1
     first = function.body[0]
-    if ast.get_docstring(function, clean=False) is None:
-        return lines
-    assert first.end_lineno is not None
-    return lines - (first.end_lineno - first.lineno + 1)
+    arguments = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    if any("Annotated" in ast.dump(a.annotation) for a in arguments if a.annotation):
+        lines -= first.lineno - function.lineno
+    if ast.get_docstring(function, clean=False) is not None:
+        assert first.end_lineno is not None
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
 
 
 def decorators(node: Definition) -> set[str]:
@@ -206,10 +212,10 @@ def test_exempt_tables_exist() -> None:
 
 def test_functions_are_short() -> None:
     long = [
-        f"{relative(p)}:{f.lineno}: {f.name}: {n} lines and its docstring, at most {MAX_FUNCTION_LINES}"
+        f"{relative(p)}:{f.lineno}: {f.name}: {n} lines, at most {MAX_FUNCTION_LINES}"
         for p in MODULES
         for f in functions(p)
-        if (n := without_docstring(f)) > MAX_FUNCTION_LINES
+        if (n := counted_lines(f)) > MAX_FUNCTION_LINES
     ]
     assert not long, report(long)
 

@@ -1,4 +1,4 @@
-"""Turns the finished parts of a split into a finished split: checks, index, tracks and, last, the manifest."""
+"""Turns finished parts into a finished split: checks, index, tracks and, last, the manifest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def finalise_split(task: ConvertTask, options: dict[str, Any], command: str, results: Sequence[Result]) -> None:
+def finalise_split(
+    task: ConvertTask, options: dict[str, Any], command: str, results: Sequence[Result]
+) -> None:
     """Write ``index.arrow``, ``tracks.arrow`` and ``manifest.json`` of a split whose units are all done.
 
     Raises:
@@ -52,7 +54,9 @@ def finalise_split(task: ConvertTask, options: dict[str, Any], command: str, res
         )
     counts = _counts(task, results, facts)
     if counts["records"] != facts.rows:
-        raise SchemaError(f"{task.out}: units report {counts['records']} records, the parts hold {facts.rows}")
+        raise SchemaError(
+            f"{task.out}: units report {counts['records']} records, the parts hold {facts.rows}"
+        )
     write_manifest(
         task.out,
         Manifest(
@@ -61,7 +65,11 @@ def finalise_split(task: ConvertTask, options: dict[str, Any], command: str, res
             role=task.dataset.role(task.split),
             card=task.dataset.card(),
             spec=spec_json(spec),
-            converter={**package_versions(), "dataset": task.dataset.name, "python": platform.python_version()},
+            converter={
+                **package_versions(),
+                "dataset": task.dataset.name,
+                "python": platform.python_version(),
+            },
             options=options,
             every=task.every,
             images=task.images,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hmtools.convert.finalise import finalise_split, package_versions
 from hmtools.convert.unit import ConvertTask, convert_unit
@@ -22,7 +24,7 @@ from hmtools.engine.job import Job, Outcome, Unit
 from hmtools.engine.local import run_local
 from hmtools.humandata.schema import SCHEMA_VERSION
 
-__all__ = ["IMAGE_POLICIES", "Plan", "SplitReport", "convert", "make_plans", "resolve_root"]
+__all__ = ["IMAGE_POLICIES", "Plan", "SplitReport", "convert", "make_plans", "resolve_root", "wanted_splits"]
 
 IMAGE_POLICIES = ("crop", "full", "none")
 OWNED = ("*-u*-???.*", "index.arrow", "tracks.arrow", "manifest.json")
@@ -114,21 +116,29 @@ def make_plans(
     return plans
 
 
-def _splits(dataset: Dataset, root: Path, wanted: Sequence[str]) -> list[str]:
-    """Official names of the wanted splits or roles; every split that is there when none is named."""
-    if not wanted:
-        found = dataset.found_splits(root)
-        if not found:
-            dataset.require(root, list(dataset.splits)[:1])  # says what is missing
-        return found
-    chosen: list[str] = []
+def wanted_splits(dataset: Dataset, wanted: Sequence[str]) -> list[str]:
+    """Official names of the wanted splits or roles; every split of the set when none is named.
+
+    Raises:
+        UsageError: for a name that is neither.
+    """
+    chosen: list[str] = [] if wanted else list(dataset.splits)
     for name in wanted:
         matches = [s for s, role in dataset.splits.items() if name in (s, role)]
         if not matches:
             known = ", ".join(f"{s} ({role})" for s, role in dataset.splits.items())
-            raise UsageError(f"{dataset.name} has no split {name!r} (known: {known}){nearest(name, dataset.splits)}")
+            raise UsageError(
+                f"{dataset.name} has no split {name!r} (known: {known}){nearest(name, dataset.splits)}"
+            )
         chosen += [match for match in matches if match not in chosen]
     return chosen
+
+
+def _splits(dataset: Dataset, root: Path, wanted: Sequence[str]) -> list[str]:
+    if wanted:
+        return wanted_splits(dataset, wanted)
+    # nothing named: what is there; if nothing is, the layout check names what the first split misses
+    return dataset.found_splits(root) or list(dataset.splits)[:1]
 
 
 def _plan(task: ConvertTask, limit: int | None) -> Plan:
@@ -152,8 +162,6 @@ def _plan(task: ConvertTask, limit: int | None) -> Plan:
 
 
 def _matches(sequence: str, patterns: Sequence[str]) -> bool:
-    from fnmatch import fnmatchcase
-
     return any(fnmatchcase(sequence, pattern) for pattern in patterns)
 
 
@@ -181,15 +189,31 @@ def _fingerprint(plan: Plan) -> dict[str, Any]:
         stat = path.stat()
         name = path.relative_to(task.root).as_posix() if path.is_relative_to(task.root) else path.name
         inputs[name] = [stat.st_size, stat.st_mtime_ns]
-    cuts = [(u.index, u.name, u.expected, pickle.dumps(u.payload, protocol=4)) for u in plan.units]
     return {
         "dataset": task.dataset.stored_as,
         "split": task.split,
         "options": plan.options,
         "inputs": inputs,
-        "plan": hashlib.sha256(pickle.dumps(cuts, protocol=4)).hexdigest(),
+        "plan": hashlib.sha256(b"".join(_canonical(list(plan.units)))).hexdigest(),
         "versions": {**package_versions(), "schema": SCHEMA_VERSION},
     }
+
+
+def _canonical(value: Any) -> Iterator[bytes]:
+    """Bytes that depend on the content of a plan alone (those of a pickle also depend on object identity)."""
+    if is_dataclass(value):
+        yield type(value).__name__.encode()
+        value = [getattr(value, item.name) for item in fields(value)]
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype.str}{value.shape}".encode() + value.tobytes()
+    elif isinstance(value, dict):
+        yield from _canonical(sorted(value.items()))
+    elif isinstance(value, (list, tuple)):
+        yield f"[{len(value)}".encode()
+        for item in value:
+            yield from _canonical(item)
+    else:
+        yield f"{type(value).__name__}:{value!r};".encode()
 
 
 def convert(
@@ -245,7 +269,9 @@ def convert(
     """
     settings = settings or load_settings()
     if settings.engine != "local":
-        raise UsageError(f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally")
+        raise UsageError(
+            f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally"
+        )
     plans = make_plans(
         name, root=root, out=out, splits=splits, options=options, images=images, every=every, limit=limit,
         only=only, strict=strict, settings=settings,

@@ -1,4 +1,4 @@
-"""Converts one unit: records → checks → images → parts. Runs in a worker, and gives the same bytes anywhere."""
+"""Converts one unit: records → checks → images → parts; in any worker, with the same bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -194,7 +193,8 @@ def _load(task: ConvertTask, record: Record) -> tuple[bytes, str, Image]:
     found = image.shape[:2] if (record.image_op or "none") in ("none", "hflip") else image.shape[1::-1]
     if tuple(found) != labelled:
         raise ImageError(
-            "image_size_mismatch", f"labels are for {labelled[1]}x{labelled[0]}, the file has {found[1]}x{found[0]}"
+            "image_size_mismatch",
+            f"labels are for {labelled[1]}x{labelled[0]}, the file has {found[1]}x{found[0]}",
         )
     return data, kind, image
 
@@ -202,7 +202,7 @@ def _load(task: ConvertTask, record: Record) -> tuple[bytes, str, Image]:
 def _without_image(
     task: ConvertTask, people: Sequence[Record], error: Exception, writer: PartWriter, tally: _Tally
 ) -> None:
-    """Reject the people of an unusable image; sets used for video keep their rows so that tracks have no gap."""
+    """Reject the people of an unusable image; sets used for video keep the rows, so tracks have no gap."""
     if isinstance(error, ImageError):
         reason, detail = error.reason, error.detail
     else:
@@ -218,7 +218,9 @@ def _without_image(
 
 
 def _with_reason(meta: str | None, reason: str) -> str:
-    return json.dumps(json.loads(meta or "{}") | {"image_rejected": reason}, separators=(",", ":"), sort_keys=True)
+    return json.dumps(
+        json.loads(meta or "{}") | {"image_rejected": reason}, separators=(",", ":"), sort_keys=True
+    )
 
 
 def _store_full(
@@ -230,9 +232,9 @@ def _store_full(
     for record in people:
         operation = record.image_op or "none"
         if operation != "none":
-            record.image_affine = image_op_affine(
-                operation, record.width or 0, record.height or 0
-            ).astype(np.float32)
+            record.image_affine = image_op_affine(operation, record.width or 0, record.height or 0).astype(
+                np.float32
+            )
     writer.add(people, data, kind)
     _count(people, tally)
 

@@ -76,7 +76,9 @@ def validate_split(
     found.problems += _check_files(folder, manifest)
     spec = manifest.record_spec()
     parts = part_tables(folder)
-    for part, (problems, records, images) in zip(parts, _check_parts(parts, spec, manifest, workers), strict=True):
+    for part, (problems, records, images) in zip(
+        parts, _check_parts(parts, spec, manifest, workers), strict=True
+    ):
         found.problems += problems
         found.records, found.images = found.records + records, found.images + images
         found.nbytes += part.stat().st_size
@@ -85,7 +87,9 @@ def validate_split(
     found.problems += _check_index(folder, parts, spec)
     expected = manifest.counts["records"]
     if found.records != expected:
-        found.problems.append(Problem("count", str(folder), f"manifest says {expected} records, found {found.records}"))
+        found.problems.append(
+            Problem("count", str(folder), f"manifest says {expected} records, found {found.records}")
+        )
     return found
 
 
@@ -135,7 +139,9 @@ def _check_part(argument: tuple[Path, RecordSpec, bool]) -> tuple[list[Problem],
                 images += 1
                 problems += _check_sample(sample, by_place.pop(sample.offset, []), part, spec, full)
             for lost in by_place.values():
-                problems.append(Problem("offset", str(lost[0].key), f"no sample at byte {lost[0].offset} of its shard"))
+                problems.append(
+                    Problem("offset", str(lost[0].key), f"no sample at byte {lost[0].offset} of its shard")
+                )
     except (HmtoolsError, OSError) as error:
         problems.append(Problem("unreadable", part.name, str(error)))
         return problems[:_MOST], 0, 0
@@ -169,7 +175,9 @@ def _check_sample(
     try:
         people = [normalise(record, spec) for record in sample.records(part.with_suffix(".tar").name)]
         if len(people) != len(rows):
-            yield Problem("offset", sample.name, f"{len(people)} people in the tar, {len(rows)} rows point at it")
+            yield Problem(
+                "offset", sample.name, f"{len(people)} people in the tar, {len(rows)} rows point at it"
+            )
         for person, row in zip(people, rows, strict=False):
             if differing := _differences(person, row):
                 yield Problem("content", str(row.key), f"tar and table differ in {', '.join(differing)}")
@@ -184,7 +192,9 @@ def _check_sample(
 
 
 def _differences(one: Record, other: Record) -> list[str]:
-    return [name for name in Record.__dataclass_fields__ if not _equal(getattr(one, name), getattr(other, name))]
+    return [
+        name for name in Record.__dataclass_fields__ if not _equal(getattr(one, name), getattr(other, name))
+    ]
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -216,7 +226,9 @@ def _check_index(folder: Path, parts: Sequence[Path], spec: RecordSpec) -> Itera
             for batch in iter_batches(part):
                 entry = next(index, None)
                 if entry is None or not entry.schema.equals(index_schema(record_schema(spec))):
-                    yield Problem("index", INDEX, f"does not hold the rows of {part.name} from row {part_row}")
+                    yield Problem(
+                        "index", INDEX, f"does not hold the rows of {part.name} from row {part_row}"
+                    )
                     return
                 numbers = entry.column("part_row").to_pylist()
                 same = all(a.equals(b) for a, b in zip(entry.columns, batch.columns, strict=False))
@@ -239,18 +251,28 @@ def rebuild_index(folder: Path) -> IndexFacts:
     """Write part tables, index and tracks again from the tars, and their checksums into the manifest.
 
     Raises:
-        LayoutError: if manifest or tars are missing.
-        SchemaError: if a tar is damaged, or rows without an image cannot be restored from the tars.
+        LayoutError: if the manifest is missing, or the split was converted without images.
+        SchemaError: if a tar is missing or differs from what was written, or there are rows without an image,
+            which no tar holds.
     """
     manifest = read_manifest(folder)
+    for entry in manifest.files:
+        tar = folder / entry["name"]
+        if tar.suffix == ".tar" and (not tar.is_file() or file_sha256(tar) != entry["sha256"]):
+            raise SchemaError(
+                f"{tar}: missing or not what was written; copy it again, then rebuild the index"
+            )
     facts = rebuild_tables(folder, manifest.record_spec())
     expected = manifest.counts["records"]
     if facts.rows != expected:
         raise SchemaError(
-            f"{folder}: the tars hold {facts.rows} records, the manifest says {expected}; rows without an image "
-            "are not in tars: convert the split again"
+            f"{folder}: the tars hold {facts.rows} records, the manifest says {expected}; "
+            "rows without an image are not in tars: convert the split again"
         )
-    files = [dict(entry, **_facts_of(folder / entry["name"])) for entry in manifest.files]
+    files = [
+        entry if entry["name"].endswith(".tar") else {**entry, **_facts_of(folder / entry["name"])}
+        for entry in manifest.files
+    ]
     write_manifest(folder, replace(manifest, files=files))
     return facts
 

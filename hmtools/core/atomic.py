@@ -84,7 +84,9 @@ class AtomicFile(io.RawIOBase):
 
     def discard(self) -> None:
         """Drop the temporary file; the final name is untouched."""
-        with contextlib.suppress(OSError):  # closing flushes: on a full disk that raises, and closes all the same
+        with contextlib.suppress(
+            OSError
+        ):  # closing flushes: on a full disk that raises, and closes all the same
             self._file.close()
         self.temporary.unlink(missing_ok=True)
         super().close()

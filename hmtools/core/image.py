@@ -84,7 +84,9 @@ def probe(data: bytes) -> ImageInfo:
     else:
         info = ImageInfo("other", 0, 0)
     if info.width * info.height > MAX_PIXELS:
-        raise ImageError("image_too_large", f"{info.width}x{info.height} pixels, at most {MAX_PIXELS} are read")
+        raise ImageError(
+            "image_too_large", f"{info.width}x{info.height} pixels, at most {MAX_PIXELS} are read"
+        )
     return info
 
 

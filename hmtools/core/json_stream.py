@@ -1,8 +1,8 @@
 """Reads a huge JSON object one array element at a time, with the byte range of each.
 
-COCO-style annotation files are a gigabyte of one object; loading one costs eight times that in memory, in every
-worker. Here one pass yields each element with its place in the file, so that a unit of work is a list of byte
-ranges and a worker parses only its own.
+COCO-style annotation files are a gigabyte of one object; loading one costs eight times that in memory, in
+every worker. Here one pass yields each element with its place in the file, so that a unit of work is a list
+of byte ranges and a worker parses only its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hmtools.core.errors import LayoutError
@@ -30,11 +31,13 @@ class Broken(NamedTuple):
     problem: str
 
 
-class Element(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Element:
     """``value`` is ``document[key][index]``, or ``document[key]`` (index -1) when that is no array.
 
     Text is decoded as Latin-1 to keep characters and bytes aligned: use :func:`read_element` where strings
-    matter. A row that is no JSON has a :class:`Broken` value. ``start`` and ``end`` are the byte range in the file.
+    matter. A row that is no JSON has a :class:`Broken` value. ``start`` and ``end`` are the byte range in the
+    file.
     """
 
     key: str
@@ -75,7 +78,9 @@ class _Scanner:
     def expect(self, characters: str) -> str:
         found = self.peek()
         if not found or found not in characters:
-            self.fail(f"expected one of {' '.join(characters)}, found {found!r}" if found else "the file ends")
+            self.fail(
+                f"expected one of {' '.join(characters)}, found {found!r}" if found else "the file ends"
+            )
         self.at += 1
         return found
 

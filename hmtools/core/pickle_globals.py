@@ -162,7 +162,7 @@ def _default(factory: Any = None) -> collections.defaultdict[Any, Any]:
 
 # --- NumPy ---------------------------------------------------------------------------------------------
 
-_DTYPE = re.compile(r"(?P<kind>[biufcSUVO])(?P<size>\d{1,9})|[mM]8")
+_DTYPE = re.compile(r"[biufcSUVO]\d{1,9}|[mM]8")
 
 
 def _dtype(spec: Any, _align: Any = False, _copy: Any = True) -> np.dtype[Any]:
@@ -188,6 +188,7 @@ def _finish_dtype(dtype: np.dtype[Any], state: Any) -> None:
                 "names": [_word(name) for name in names],
                 "formats": [_own(field[0]) for field in layout],
                 "offsets": [field[1] for field in layout],
+                "titles": [field[2] if len(field) > 2 else None for field in layout],
                 "itemsize": itemsize,
             }
         )
@@ -224,6 +225,13 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
+def _fitting(data: Any, dtype: np.dtype[Any], count: int) -> bytes | bytearray:
+    raw = _raw(data)
+    _need(len(raw) == count * dtype.itemsize, "bytes that fit the shape")
+    _need(dtype.itemsize or not count, "elements of at least one byte")
+    return raw
+
+
 def _reconstruct(kind: Any, _shape: Any, _code: Any) -> NDArray[Any]:
     _need(isinstance(kind, Global) and kind.name == "numpy.ndarray", "numpy.ndarray")
     return np.ndarray.__new__(np.ndarray, (0,), "b")
@@ -237,18 +245,14 @@ def _finish_array(array: NDArray[Any], state: Any) -> None:
     if dtype.hasobject:
         _need(type(data) is list and len(data) == count, "objects that fit the shape")
     else:
-        data = bytes(_raw(data))
-        _need(len(data) == count * dtype.itemsize, "bytes that fit the shape")
-        _need(dtype.itemsize or not count, "elements of at least one byte")
+        data = bytes(_fitting(data, dtype, count))
     array.__setstate__((1, shape, dtype, bool(fortran), data))  # type: ignore[arg-type] # the stub is too narrow
 
 
 def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-    own = _own(dtype)
-    data = _raw(buffer)
+    own, sizes = _own(dtype), _shape(shape)
     _need(not own.hasobject and order in ("C", "F"), "numbers in C or F order")
-    _need(len(data) == math.prod(_shape(shape)) * own.itemsize, "bytes that fit the shape")
-    return np.ndarray(_shape(shape), dtype=own, buffer=data, order=order)
+    return np.ndarray(sizes, dtype=own, buffer=_fitting(buffer, own, math.prod(sizes)), order=order)
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:

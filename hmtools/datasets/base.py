@@ -1,7 +1,7 @@
 """What a dataset is: a declaration, ``plan`` (cheap) and ``read`` (raw annotations → records).
 
-Everything else — images, checks, derivation, writing, counting, resuming — is common code. Adding a dataset is
-adding one file; see CONTRIBUTING.
+Everything else — images, checks, derivation, writing, counting, resuming — is common code. Adding a dataset
+is adding one file; see CONTRIBUTING.
 """
 
 from __future__ import annotations
@@ -112,10 +112,14 @@ class Dataset:
         for name, value in (options or {}).items():
             if name not in self.options:
                 known = ", ".join(self.options) or "none"
-                raise UsageError(f"{self.name} has no option {name!r} (known: {known}){nearest(name, self.options)}")
+                raise UsageError(
+                    f"{self.name} has no option {name!r} (known: {known}){nearest(name, self.options)}"
+                )
             allowed = self.options[name].values
             if allowed and value not in allowed:
-                raise UsageError(f"{self.name} option {name}: expected {' | '.join(allowed)}, found {value!r}")
+                raise UsageError(
+                    f"{self.name} option {name}: expected {' | '.join(allowed)}, found {value!r}"
+                )
             self.chosen[name] = value
 
     @property
@@ -174,8 +178,13 @@ class Dataset:
         if not root.is_dir():
             raise LayoutError(f"{root}: no such folder\n\n{self.layout_help()}")
         if gaps:
-            lines = [f"  {root / ' or '.join(s.paths)}\n      from {s.page}" for s in sorted(gaps, key=lambda s: s.paths)]
-            raise LayoutError(f"{self.title}: missing below {root}\n" + "\n".join(lines) + f"\n\n{self.layout_help()}")
+            lines = [
+                f"  {root / ' or '.join(s.paths)}\n      from {s.page}"
+                for s in sorted(gaps, key=lambda s: s.paths)
+            ]
+            raise LayoutError(
+                f"{self.title}: missing below {root}\n" + "\n".join(lines) + f"\n\n{self.layout_help()}"
+            )
 
     def layout_help(self) -> str:
         """The tree a user must have, and where it comes from."""

@@ -84,7 +84,9 @@ def plan_coco(file: Path, split: str) -> list[Unit]:
     """
     images, annotations, strays = _scan(file)
     if not len(images) or not len(annotations):
-        raise LayoutError(f"{file}: no usable `images` and `annotations` lists; expected a COCO annotation file")
+        raise LayoutError(
+            f"{file}: no usable `images` and `annotations` lists; expected a COCO annotation file"
+        )
     order = np.argsort(images[:, 0], kind="stable")  # where an id occurs twice, the first image has it
     ids = images[order, 0]
     place = np.minimum(np.searchsorted(ids, annotations[:, 1]), len(ids) - 1)
@@ -95,7 +97,7 @@ def plan_coco(file: Path, split: str) -> list[Unit]:
     annotations, frame = annotations[rows], frame[rows]
     used, first, counts = np.unique(frame, return_index=True, return_counts=True)
     person = np.arange(len(frame)) - np.repeat(first, counts)
-    units = []
+    units: list[Unit] = []
     for start in range(0, max(len(used), 1), IMAGES_PER_UNIT):
         numbers = used[start : start + IMAGES_PER_UNIT]
         span = np.isin(frame, numbers)
@@ -163,7 +165,10 @@ def read_coco(
             frame, first, last = unit.frames[row].tolist()
             where = f"{file.name} annotations[{source_index}]"
             try:
-                image, annotation = read_element(descriptor, first, last), read_element(descriptor, start, end)
+                image, annotation = (
+                    read_element(descriptor, first, last),
+                    read_element(descriptor, start, end),
+                )
                 where = f"{image['file_name']} annotation {annotation['id']}"
                 found = Person(annotation, image, frame, person, source_index, unit.split)
                 if annotation["id"] in seen:
@@ -186,7 +191,9 @@ def _left_out(found: Person, where: str) -> Rejected | None:
     return None
 
 
-def _record(found: Person, image_path: Callable[[str], str], fill: Callable[[Person, Record], None]) -> Record:
+def _record(
+    found: Person, image_path: Callable[[str], str], fill: Callable[[Person, Record], None]
+) -> Record:
     annotation, image = found.annotation, found.image
     name = str(image["file_name"])
     record = Record(
@@ -229,7 +236,7 @@ def points(values: Sequence[Any], count: int) -> np.ndarray[Any, np.dtype[np.flo
 
 @register
 class Coco(Dataset):
-    """Your own data, in COCO's keypoint format: ``--annotations X.json --images DIR --convention coco_17``."""
+    """Your own data, in COCO's keypoint format: one json file and one folder of images."""
 
     name = "coco"
     title = "Your own data in COCO keypoint format"

@@ -16,8 +16,8 @@ Besides the COCO fields that :mod:`hmtools.datasets.coco` describes:
 | annotations[].face_valid | valid_face |
 | annotations[].foot_valid | not a column: invalid feet have v = 0 |
 
-The parts stand in the official order of the 133 joints: body, feet, face, left hand, right hand. Body joints are
-real pixels; nothing here is metric, so ``valid_keypoints3d`` is false.
+The parts stand in the official order of the 133 joints: body, feet, face, left hand, right hand. All of it is
+2D: nothing is metric, so ``valid_keypoints3d`` is false.
 """
 
 from __future__ import annotations
@@ -42,7 +42,13 @@ _COCO_PAGE = "https://cocodataset.org/#download"
 _WHOLEBODY_PAGE = "https://github.com/jin-s13/COCO-WholeBody#download"
 
 # field, joints; in the official order of the 133
-_PARTS = (("keypoints", 17), ("foot_kpts", 6), ("face_kpts", 68), ("lefthand_kpts", 21), ("righthand_kpts", 21))
+_PARTS = (
+    ("keypoints", 17),
+    ("foot_kpts", 6),
+    ("face_kpts", 68),
+    ("lefthand_kpts", 21),
+    ("righthand_kpts", 21),
+)
 # column stem, field stem
 _BOXES = (("lhand", "lefthand"), ("rhand", "righthand"), ("face", "face"))
 
@@ -54,9 +60,13 @@ class MsCoco(Dataset):
     name = "mscoco"
     title = "MS COCO 2017 + COCO-WholeBody"
     homepage = "https://cocodataset.org"
-    licence = "COCO annotations CC BY 4.0; COCO-WholeBody CC BY-NC 4.0, research only; images by Flickr's terms"
+    licence = (
+        "COCO annotations CC BY 4.0; COCO-WholeBody CC BY-NC 4.0, research only; images by Flickr's terms"
+    )
     commercial_use = False
-    citation = "Lin et al., Microsoft COCO, ECCV 2014; Jin et al., Whole-Body Human Pose Estimation, ECCV 2020"
+    citation = (
+        "Lin et al., Microsoft COCO, ECCV 2014; Jin et al., Whole-Body Human Pose Estimation, ECCV 2020"
+    )
     folders = ("mscoco", "MSCOCO", "coco", "COCO")
     layout = """
 MSCOCO/
@@ -69,7 +79,8 @@ MSCOCO/
     splits: ClassVar[Mapping[str, str]] = {"train2017": "train", "val2017": "val"}
     options: ClassVar[Mapping[str, Option]] = {
         "labels": Option(
-            "auto", "whole-body (133 joints) or body (17) labels; auto: whole-body when present",
+            "auto",
+            "whole-body (133 joints) or body (17) labels; auto: whole-body when present",
             ("auto", "wholebody", "body"),
         ),
     }
@@ -98,7 +109,9 @@ MSCOCO/
     def _find(self, source: Source, root: Path) -> Path:
         found = source.find(root)
         if found is None:
-            raise LayoutError(f"{self.title}: {root / ' or '.join(source.paths)} is missing, from {source.page}")
+            raise LayoutError(
+                f"{self.title}: {root / ' or '.join(source.paths)} is missing, from {source.page}"
+            )
         return found
 
     def _wholebody(self, root: Path, split: str) -> bool:
@@ -106,14 +119,16 @@ MSCOCO/
 
     def spec(self, root: Path, split: str) -> RecordSpec:
         """133 joints from whole-body labels, else 17."""
-        return RecordSpec(self.stored_as, split, "coco_wholebody_133" if self._wholebody(root, split) else "coco_17")
+        return RecordSpec(
+            self.stored_as, split, "coco_wholebody_133" if self._wholebody(root, split) else "coco_17"
+        )
 
     def plan(self, root: Path, split: str) -> list[Unit]:
         """One unit per 512 annotated images."""
         return plan_coco(self._find(self._labels(split), root), split)
 
     def read(self, root: Path, unit: Unit) -> Iterator[Record | Rejected]:
-        """People with a box, body keypoints and, with whole-body labels, feet, face, hands and their boxes."""
+        """People with a box and body joints; with whole-body labels also feet, face and hands."""
         split = unit.payload.split
         folder = self._find(self._images(split), root).relative_to(root).as_posix()
         fill = _fill_wholebody if self._wholebody(root, split) else _fill_body

@@ -1,7 +1,7 @@
 """Finds datasets: every module beside this one, and entry points of the group ``hmtools.datasets``.
 
-One decorator, one file; no list to edit. A duplicate name, an incomplete declaration or a module that fails to
-import is an error that names the file.
+One decorator, one file; no list to edit. A duplicate name, an incomplete declaration or a module that fails
+to import is an error that names the file.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def _import(module: str) -> None:
     except HmtoolsError:
         raise
     except Exception as error:
-        raise UsageError(f"dataset module {module} fails to import: {type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"dataset module {module} fails to import: {type(error).__name__}: {error}"
+        ) from error
 
 
 def all_datasets() -> dict[str, type[Dataset]]:

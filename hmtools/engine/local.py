@@ -79,8 +79,12 @@ def run_local(
             else:
                 _run_pool(run, count, stop, bar)
         if not stop.received:
-            with contextlib.suppress(KeyboardInterrupt), stop.raising():
-                return run.finish()
+            try:
+                with stop.raising():
+                    return run.finish()
+            except KeyboardInterrupt:
+                if not stop.received:
+                    raise
         name = signal.Signals(stop.received).name
         log.warning("%s: stopped by %s; a rerun continues: %s", job.name, name, job.command or "same call")
         return run.finish(interrupted=True)
@@ -116,7 +120,6 @@ def _run_inline(run: Run, stop: _StopSignals, bar: Progress) -> None:
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Send logging, and nothing else, to ``path`` too; the file appears with the first message."""
-    path.unlink(missing_ok=True)
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -131,7 +134,7 @@ def _logged(path: Path) -> Iterator[None]:
 
 def _run_pool(run: Run, count: int, stop: _StopSignals, bar: Progress) -> None:
     queue = deque(run.todo)
-    with _Pool(run.job.fn, run.state.logs) as pool:
+    with _Pool(run.job.fn, run.state.logs.absolute()) as pool:
         while (queue or pool.busy) and not stop.received:
             if run.lease.lost:
                 run.lease.check()  # raises; leaving the block ends the workers

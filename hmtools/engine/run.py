@@ -139,8 +139,7 @@ class Run:
             skipped=self.skipped,
             interrupted=interrupted or len(self.results) + len(self.failed) < len(self.job.units),
         )
-        if interrupted:
-            self.state.sweep()  # of the workers that were stopped
+        self.state.sweep()  # what killed workers left may be large
         if not self.state.finalised:
             if outcome.ok:
                 self._finalise(outcome.results)
@@ -150,7 +149,6 @@ class Run:
 
     def _finalise(self, results: list[Result]) -> None:
         self.state.clear(FINALISE)
-        self.state.log_path(FINALISE).unlink(missing_ok=True)
         before = self._owned()
         try:
             if self.job.finalise is not None:

@@ -66,6 +66,8 @@ class State:
             raise UsageError(
                 f"cannot make {self.root}: {error.strerror}; choose another output folder"
             ) from error
+        if not os.access(self.root, os.W_OK):
+            raise UsageError(f"cannot write to {self.root}; choose another output folder")
 
     def log_path(self, unit: str) -> Path:
         """Return the path of the unit's log (present only if it said something)."""
@@ -119,9 +121,10 @@ class State:
         atomic.write_json(self._failed / f"{unit}.json", value)
 
     def clear(self, unit: str) -> None:
-        """Forget how the unit ended before."""
+        """Forget how the unit ended before, and what it said."""
         (self._done / f"{unit}.json").unlink(missing_ok=True)
         (self._failed / f"{unit}.json").unlink(missing_ok=True)
+        self.log_path(unit).unlink(missing_ok=True)
 
     # The job.
 

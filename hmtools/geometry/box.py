@@ -1,8 +1,8 @@
 """Boxes in pixels.
 
 Convention, stated once: coordinates are those of the upright original image, origin at its top-left pixel,
-**pixel centres at integers** (pixel column 0 spans -0.5 … 0.5). ``xywh`` is ``[x, y, w, h]`` with ``x, y`` the
-top-left corner; a trailing confidence is never passed to these functions.
+**pixel centres at integers** (pixel column 0 spans -0.5 … 0.5). ``xywh`` is ``[x, y, w, h]`` with ``x, y``
+the top-left corner; a trailing confidence is never passed to these functions.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def sanitize_xywh(box: npt.ArrayLike, width: int, height: int) -> Array | None:
     """Fit one box into an image by the rule SMPLer-X trains with, or return None when nothing is left.
 
     ``x1 = max(0, x)``, ``x2 = min(W - 1, x1 + max(0, w - 1))`` and likewise for y: the box loses a pixel of
-    size, and one that starts left of the image is shifted in, not cut. Kept only if ``w * h > 0``, ``x2 > x1``
-    and ``y2 > y1``.
+    size, and one that starts left of the image is shifted in, not cut. Kept only if ``w * h > 0``, ``x2 >
+    x1`` and ``y2 > y1``.
 
     Args:
         box: ``[x, y, w, h]``, pixels.

@@ -1,7 +1,8 @@
 """Which pixels of an image a training sample keeps, and where they land.
 
 An affine is a float64 (2, 3) matrix that maps **pixel centres to pixel centres**: with integers at the
-centres, a window that starts at pixel ``x0`` and is resized by ``s`` maps ``x`` to ``(x - x0 + 0.5) s - 0.5``.
+centres, a window that starts at pixel ``x0`` and is resized by ``s`` maps ``x`` to ``(x - x0 + 0.5) s -
+0.5``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MAX_SIDE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An integer pixel window ``[x0, x1) × [y0, y1)`` of the upright image."""
+    """An integer pixel window ``x0 <= x < x1, y0 <= y < y1`` of the upright image."""
 
     x0: int
     y0: int
@@ -71,8 +72,8 @@ def crop_window(
 ) -> Window | None:
     """The part of the image that training may look at for one person.
 
-    A square of side ``factor × s`` about the box centre, where ``s`` is the long side of the box grown to
-    3:4 and multiplied by ``box_ratio``, never below 1.0 × the raw long side; cut at the image border, outside
+    A square of side ``factor * s`` about the box centre, where ``s`` is the long side of the box grown to
+    3:4 and multiplied by ``box_ratio``, never below 1.0 times the raw long side; cut at the image border, outside
     of which every augmentation reads zeros anyway. SMPLer-X shifts boxes that leave the image back in before
     it grows them (:func:`~hmtools.geometry.box.sanitize_xywh`), HMR2 does not: the window covers both.
 
@@ -87,7 +88,7 @@ def crop_window(
         The window, or None when it misses the image.
     """
     raw = np.asarray(bbox_xywh, np.float64)[:4]
-    boxes = [raw]
+    boxes: list[Array] = [raw]
     if (inside := sanitize_xywh(raw, width, height)) is not None:
         boxes.append(inside)
     corners = []
@@ -150,10 +151,8 @@ def image_op_affine(image_op: str, width: int, height: int) -> Array:
 
 def undo_image_op(image: npt.NDArray[np.uint8], image_op: str) -> npt.NDArray[np.uint8]:
     """Turn an image (H, W, 3) as its file stores it upright, as its labels were made (contiguous copy)."""
-    turned = {
-        "none": lambda: image,
-        "hflip": lambda: image[:, ::-1],
-        "rot90cw": lambda: np.rot90(image, -1),
-        "rot90ccw": lambda: np.rot90(image, 1),
-    }[image_op]()
-    return np.ascontiguousarray(turned)
+    if image_op == "hflip":
+        image = image[:, ::-1]
+    elif image_op != "none":
+        image = np.rot90(image, {"rot90cw": -1, "rot90ccw": 1}[image_op])
+    return np.ascontiguousarray(image)

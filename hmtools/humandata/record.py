@@ -3,9 +3,9 @@
 This dataclass is the single source of the schema: each field says its cell type, unit, frame and meaning, and
 :mod:`hmtools.humandata.schema` makes the Arrow schema and the published contract from it.
 
-Cell types: ``str``, ``bool``, ``i32``, ``i64``, ``f32``, ``enum:a|b`` (a closed vocabulary), arrays ``f32[5]``,
-``f32[K2,3]`` (K2 and K3 are the joint counts of the set's 2D and 3D source convention), ``f32[B16]`` (width
-declared by the set, at most 16) and ``f32[*]`` (variable length).
+Cell types: ``str``, ``bool``, ``i32``, ``i64``, ``f32``, ``enum:a|b`` (a closed vocabulary), arrays
+``f32[5]``, ``f32[K2,3]`` (K2 and K3 are the joint counts of the set's 2D and 3D source convention),
+``f32[B16]`` (width declared by the set, at most 16) and ``f32[*]`` (variable length).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """THE Arrow schemas: record, tracks and motion.
 
-``record_schema(spec)`` is a function of what a set declares (:class:`RecordSpec`): its source conventions, body
-families and widths. Every table has every column of :class:`~hmtools.humandata.record.Record` in the same
-order; a column that a set cannot fill has Arrow type ``null`` and costs nothing. Tables of different sets are
-never concatenated.
+``record_schema(spec)`` is a function of what a set declares (:class:`RecordSpec`): its source conventions,
+body families and widths. Every table has every column of :class:`~hmtools.humandata.record.Record` in the
+same order; a column that a set cannot fill has Arrow type ``null`` and costs nothing. Tables of different
+sets are never concatenated.
 
 Parts, index and tracks hold no time, host, absolute path or version: those stand in the manifest only.
 """
@@ -92,21 +92,21 @@ def cell_shape(column: Column, spec: RecordSpec) -> tuple[int, ...] | None:
     found = _ARRAY.fullmatch(column.cell)
     if found is None:
         return None
-    return tuple(_dimension(token, column, spec) for token in found[2].split(","))
+    return tuple(_dimension(size, column, spec) for size in found[2].split(","))
 
 
-def _dimension(token: str, column: Column, spec: RecordSpec) -> int:
-    if token == "*":
+def _dimension(size: str, column: Column, spec: RecordSpec) -> int:
+    if size == "*":
         return -1
-    if token == "B16":
+    if size == "B16":
         width = dict(spec.widths).get(column.name, 10)
         if not 0 < width <= 16:
             raise SchemaError(f"{column.name} of {spec.dataset}: width must be 1 to 16, found {width}")
         return width
-    if token in ("K2", "K3"):
-        name = spec.keypoints2d if token == "K2" else spec.keypoints3d
+    if size in ("K2", "K3"):
+        name = spec.keypoints2d if size == "K2" else spec.keypoints3d
         return convention(name).count if name else 0
-    return int(token)
+    return int(size)
 
 
 def _arrow_type(column: Column, spec: RecordSpec) -> pa.DataType:

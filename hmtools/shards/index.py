@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +68,17 @@ def write_index(folder: Path, parts: Sequence[Path], schema: pa.Schema) -> Index
     """
     whole = index_schema(schema)
     keys, tracks, rows = _KeyCheck(), _Tracks(), 0
-    with AtomicFile(folder / INDEX) as file:
-        with pa.ipc.new_file(file, whole) as writer:
-            for part in parts:
-                part_row = 0
-                for batch in iter_batches(part):
-                    if not batch.schema.equals(schema, check_metadata=True):
-                        raise SchemaError(f"{part}: schema differs from that of the split; convert it again")
-                    numbers = pa.array(np.arange(part_row, part_row + len(batch), dtype=np.int32))
-                    writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=whole))
-                    keys.add(batch.column("key").to_pylist())
-                    tracks.add(batch, rows)
-                    part_row, rows = part_row + len(batch), rows + len(batch)
+    with AtomicFile(folder / INDEX) as file, pa.ipc.new_file(file, whole) as writer:
+        for part in parts:
+            part_row = 0
+            for batch in iter_batches(part):
+                if not batch.schema.equals(schema, check_metadata=True):
+                    raise SchemaError(f"{part}: schema differs from that of the split; convert it again")
+                numbers = pa.array(np.arange(part_row, part_row + len(batch), dtype=np.int32))
+                writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=whole))
+                keys.add(batch.column("key").to_pylist())
+                tracks.add(batch, rows)
+                part_row, rows = part_row + len(batch), rows + len(batch)
     table = tracks.batch()
     sha256 = write_table(folder / TRACKS, TRACKS_SCHEMA, [table])
     return IndexFacts(file.sha256, sha256, rows, table.num_rows, keys.duplicates(parts))
@@ -136,7 +136,7 @@ class _Tracks:
             steps = np.diff(frames)
             step = int(steps.min()) if len(steps) else 1
             cuts = [0, *(np.flatnonzero(steps != step) + 1).tolist(), len(rows)]
-            for segment, (start, end) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+            for segment, (start, end) in enumerate(pairwise(cuts)):
                 out.append(
                     {
                         "track_id": track,

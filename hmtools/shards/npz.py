@@ -38,4 +38,6 @@ def npz_arrays(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
         with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UnsafeFileError(f"{name}: not a plain npz archive ({error}); pickled arrays are refused") from error
+        raise UnsafeFileError(
+            f"{name}: not a plain npz archive ({error}); pickled arrays are refused"
+        ) from error

@@ -59,11 +59,11 @@ from hmtools.shards.query_syntax import (
     Compare,
     Every,
     In,
-    Literal,
     Node,
     Not,
     Or,
     Query,
+    Value,
     excerpt,
     fields_of,
     literal_text,
@@ -166,7 +166,8 @@ def _every(node: Every, table: pa.Table) -> Mask:
     if not pa.types.is_signed_integer(column.type):
         raise UsageError(f"{node} needs whole numbers in 'source_index', the column is {column.type}")
     index = column.fill_null(0).to_numpy().astype(np.int64, copy=False)
-    return np.logical_and(index % node.n == 0, _cells(column, pc.is_valid, null=False))
+    kept: Mask = index % node.n == 0
+    return kept & _cells(column, pc.is_valid, null=False)
 
 
 def _compare(node: Compare, table: pa.Table) -> Mask:
@@ -226,7 +227,7 @@ def _fitting(kind: Any, values: tuple[Any, ...]) -> list[Any]:
     return [*fitting, -0.0, 0.0] if 0.0 in fitting else fitting
 
 
-def _comparable(node: Compare | In, values: tuple[Literal, ...], table: pa.Table) -> Any:
+def _comparable(node: Compare | In, values: tuple[Value, ...], table: pa.Table) -> Any:
     """Return the type of the column's cells, or say why they cannot be compared with the values."""
     column = table.column(node.field).type
     kind = column.value_type if pa.types.is_dictionary(column) else column

@@ -22,11 +22,11 @@ __all__ = [
     "Compare",
     "Every",
     "In",
-    "Literal",
     "Node",
     "Not",
     "Or",
     "Query",
+    "Value",
     "excerpt",
     "fields_of",
     "literal_text",
@@ -38,11 +38,11 @@ MAX_DEPTH = 50
 MAX_WORDS = 20_000
 """How many words and signs a query may have; counted in words because printing never adds any."""
 
-Literal: TypeAlias = bool | int | float | str | None
+Value: TypeAlias = bool | int | float | str | None
 Node: TypeAlias = "Compare | In | Every | Not | And | Or"
 
 
-def literal_text(value: Literal) -> str:
+def literal_text(value: Value) -> str:
     """Text of a literal that reads back as the same value of the same type."""
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -55,7 +55,7 @@ class Compare:
 
     field: str
     op: str
-    value: Literal
+    value: Value
 
     def __str__(self) -> str:
         return f"{self.field} {self.op} {literal_text(self.value)}"
@@ -66,7 +66,7 @@ class In:
     """``field in (values)``: equal to one of them; at least one value."""
 
     field: str
-    values: tuple[Literal, ...]
+    values: tuple[Value, ...]
 
     def __str__(self) -> str:
         return f"{self.field} in ({', '.join(map(literal_text, self.values))})"
@@ -140,12 +140,11 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]+)?")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYWORDS = frozenset({"and", "or", "not", "in", "every", "true", "false", "null"})
-_CONSTANTS: dict[str, Literal] = {"true": True, "false": False, "null": None}
+_CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 _SIGNS = frozenset({"=", "!=", "<", "<=", ">", ">=", "~"})
 _A_TERM = "a field name, 'not', 'every=N' or '('"
 _A_LITERAL = "a number, true, false, null or text"
 _AN_OPERATOR = "one of = != < <= > >= in ~"
-_INT64 = range(-(2**63), 2**63)
 _WINDOW = 50  # characters of the query shown on either side of an error
 
 # What people write who know another grammar, by what is found: said at the end of the message.
@@ -304,7 +303,7 @@ class _Parser:
             )
         return Compare(field, sign, value)
 
-    def values(self) -> tuple[Literal, ...]:
+    def values(self) -> tuple[Value, ...]:
         if not self.accept("("):
             raise self.expected("'(' after 'in'")
         values = [self.literal()]
@@ -314,7 +313,7 @@ class _Parser:
             raise self.expected("',' or ')'")
         return tuple(values)
 
-    def literal(self) -> Literal:
+    def literal(self) -> Value:
         token = self.token
         if token.kind == "quoted":
             return re.sub(r"""\\([\\"'])""", r"\1", self.take().text[1:-1])
@@ -330,11 +329,11 @@ class _Parser:
         whole = match is not None and not any(match.groups())
         # The length is bounded first: int() of a long text is slow, and refuses 4300 digits.
         value = (int if whole else float)(token.text) if len(token.text) <= 100 else math.inf
-        if not (value in _INT64 if whole else math.isfinite(value)):
+        if not math.isfinite(value) or (whole and not -(2**63) <= value < 2**63):
             raise _error(self.text, token.at, "the number is too large (whole numbers have 64 bits)")
         return value
 
-    def check_regex(self, value: Literal, token: _Token) -> None:
+    def check_regex(self, value: Value, token: _Token) -> None:
         if not isinstance(value, str):
             raise _error(self.text, token.at, f"expected a quoted expression after '~', found {token.text}")
         try:

@@ -1,7 +1,7 @@
 """Reads a converted split: rows by number, images by one ``pread``, queries, tracks.
 
-``hmtools.open(path)`` returns :class:`Shards`. Opening reads the manifest and maps the index; nothing is copied,
-and a row costs microseconds however many there are.
+``hmtools.open(path)`` returns :class:`Shards`. Opening reads the manifest and maps the index; nothing is
+copied, and a row costs microseconds however many there are.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Shards:
         image = decode_rgb(data)
         operation = record["image_op"] or "none"
         if self.manifest.images == "full" and operation != "none":
-            # Full frames are stored as their file has them: turn the pixels, and take the turn off the affine.
+            # Full frames are stored as their file has them: turn the pixels, take the turn off the affine.
             image = undo_image_op(image, operation)
             turned = invert_affine(image_op_affine(operation, image.shape[1], image.shape[0]))
             affine = compose_affine(turned, affine)
@@ -131,7 +131,9 @@ class Shards:
         try:
             handle = os.open(self.path / shard, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError as error:
-            raise SchemaError(f"{self.path / shard}: missing, but the index names it; copy it again") from error
+            raise SchemaError(
+                f"{self.path / shard}: missing, but the index names it; copy it again"
+            ) from error
         self._handles[shard] = handle
         if len(self._handles) > _HANDLES:
             os.close(self._handles.popitem(last=False)[1])

@@ -57,7 +57,9 @@ def iter_samples(tar: Path) -> Iterator[TarSample]:
             yield sample
             sample = None
         else:
-            raise SchemaError(f"{tar}: unexpected member {name!r}; expected image, npz, json of one sample in turn")
+            raise SchemaError(
+                f"{tar}: unexpected member {name!r}; expected image, npz, json of one sample in turn"
+            )
     if sample is not None:
         raise SchemaError(f"{tar}: ends inside sample {sample.name!r}")
 
@@ -71,7 +73,9 @@ def rebuild_tables(folder: Path, spec: RecordSpec) -> IndexFacts:
     """
     tars = sorted(folder.glob("*-u*-???.tar"))
     if not tars:
-        raise LayoutError(f"{folder}: no tars to rebuild from (converted with --images none?); convert it again")
+        raise LayoutError(
+            f"{folder}: no tars to rebuild from (converted with --images none?); convert it again"
+        )
     for tar in tars:
         _rebuild_part(tar, spec)
     return write_index(folder, [tar.with_suffix(".arrow") for tar in tars], record_schema(spec))
@@ -79,12 +83,12 @@ def rebuild_tables(folder: Path, spec: RecordSpec) -> IndexFacts:
 
 def _rebuild_part(tar: Path, spec: RecordSpec) -> None:
     pending: list[Record] = []
-    with AtomicFile(tar.with_suffix(".arrow")) as file:
-        with pa.ipc.new_file(file, record_schema(spec)) as table:
-            for sample in iter_samples(tar):
-                pending += (normalise(record, spec) for record in sample.records(tar.name))
-                while len(pending) >= BATCH_ROWS:
-                    table.write_batch(to_batch(pending[:BATCH_ROWS], spec))
-                    del pending[:BATCH_ROWS]
-            if pending:
-                table.write_batch(to_batch(pending, spec))
+    target, schema = tar.with_suffix(".arrow"), record_schema(spec)
+    with AtomicFile(target) as file, pa.ipc.new_file(file, schema) as table:
+        for sample in iter_samples(tar):
+            pending += (normalise(record, spec) for record in sample.records(tar.name))
+            while len(pending) >= BATCH_ROWS:
+                table.write_batch(to_batch(pending[:BATCH_ROWS], spec))
+                del pending[:BATCH_ROWS]
+        if pending:
+            table.write_batch(to_batch(pending, spec))

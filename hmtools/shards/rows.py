@@ -48,7 +48,9 @@ class RowFile:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._reader = pa.ipc.open_file(pa.py_buffer(self._map))
         except (OSError, ValueError, pa.ArrowInvalid) as error:
-            raise SchemaError(f"{path}: not a complete Arrow file ({error}); copy or convert it again") from error
+            raise SchemaError(
+                f"{path}: not a complete Arrow file ({error}); copy or convert it again"
+            ) from error
         self.schema: pa.Schema = self._reader.schema
         self._base = int(pa.py_buffer(self._map).address)
         # The footer's row counts are not exposed, so each batch is opened once (20 µs) and dropped.
@@ -60,7 +62,7 @@ class RowFile:
         self._views = _Views(self._map)
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return int(self._starts[-1])
 
     def row(self, index: int) -> dict[str, Any]:
         """All columns of row ``index``, which must lie in ``0 … len - 1``.

@@ -1,11 +1,11 @@
 """What a tar sample holds: ``<name>.jpg|png``, ``<name>.npz`` (arrays) and ``<name>.json`` (strings, scalars).
 
-A sample is an image. With ``--images crop`` it holds one person: the archive has one entry per array column and
-the JSON is one flat object; an absent entry is null. With ``full`` it holds all people of the frame: arrays get
-a leading P axis and the JSON is ``{"people": [...]}``, one object per person. Where some people of a frame have
-a cell and others have not, the gap is NaN in float arrays (False in boolean ones) and the person's object lists
-the column under ``"absent"``. Variable-length cells are padded with NaN. Nothing is lost: the Arrow row is
-rebuilt from a sample exactly, except where the image lies (``shard, offset, nbytes``).
+A sample is an image. With ``--images crop`` it holds one person: the archive has one entry per array column
+and the JSON is one flat object; an absent entry is null. With ``full`` it holds all people of the frame:
+arrays get a leading P axis and the JSON is ``{"people": [...]}``, one object per person. Where some people of
+a frame have a cell and others have not, the gap is NaN in float arrays (False in boolean ones) and the
+person's object lists the column under ``"absent"``. Variable-length cells are padded with NaN. Nothing is
+lost: the Arrow row is rebuilt from a sample exactly, except where the image lies (``shard, offset, nbytes``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ LOCATION = ("shard", "offset", "nbytes")
 
 _ARRAYS = tuple(column.name for column in columns() if "[" in column.cell)
 _VARIABLE = frozenset(column.name for column in columns() if column.cell.endswith("[*]"))
-_SCALARS = tuple(column.name for column in columns() if "[" not in column.cell and column.name not in LOCATION)
+_SCALARS = tuple(
+    column.name for column in columns() if "[" not in column.cell and column.name not in LOCATION
+)
 
 
 def encode_sample(people: Sequence[Record], *, full: bool) -> tuple[bytes, bytes]:
@@ -77,12 +79,12 @@ def _encode_frame(people: Sequence[Record]) -> tuple[bytes, bytes]:
 def _stack(cells: Sequence[Array | None]) -> Array:
     """Stack cells along a new first axis; gaps and the tails of shorter rows are NaN (False for bool)."""
     present = [cell for cell in cells if cell is not None]
-    shape = tuple(int(size) for size in np.max([cell.shape for cell in present], axis=0))
+    shape = tuple(max(sizes) for sizes in zip(*(cell.shape for cell in present), strict=True))
     dtype = present[0].dtype
-    stacked = np.full((len(cells), *shape), False if dtype == bool else np.nan, dtype)
+    stacked = np.full((len(cells), *shape), False if dtype.kind == "b" else np.nan, dtype)
     for row, cell in enumerate(cells):
         if cell is not None:
-            stacked[(row, *(slice(size) for size in cell.shape))] = cell
+            stacked[row][tuple(slice(size) for size in cell.shape)] = cell
     return stacked
 
 
@@ -102,7 +104,8 @@ def decode_sample(npz: bytes, text: bytes, name: str) -> list[Record]:
     try:
         scalars = json.loads(text)
         if "people" not in scalars:
-            return [Record(**scalars, **arrays)]
+            cells: dict[str, Any] = {**scalars, **arrays}
+            return [Record(**cells)]
         return [_person(dict(row), arrays, index) for index, row in enumerate(scalars["people"])]
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise SchemaError(f"sample {name}: not written by hmtools or damaged ({error})") from error
@@ -110,7 +113,7 @@ def decode_sample(npz: bytes, text: bytes, name: str) -> list[Record]:
 
 def _person(row: dict[str, Any], arrays: dict[str, Array], index: int) -> Record:
     absent = row.pop("absent", ())
-    cells = {name: array[index] for name, array in arrays.items() if name not in absent}
+    cells: dict[str, Any] = {name: array[index] for name, array in arrays.items() if name not in absent}
     for column in _VARIABLE & cells.keys():
         cells[column] = cells[column][~np.isnan(cells[column])]
     return Record(**row, **cells)

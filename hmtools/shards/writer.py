@@ -82,7 +82,10 @@ class PartWriter:
         first = people[0]
         name = first.key if not self.full else None
         name = name or image_key(
-            self.spec.dataset, self.spec.split, first.sequence or "", first.frame if first.frame is not None else -1
+            self.spec.dataset,
+            self.spec.split,
+            first.sequence or "",
+            first.frame if first.frame is not None else -1,
         )
         numbers, text = encode_sample(people, full=self.full)
         offset = tar.add(f"{name}.{extension}", image)
@@ -136,8 +139,7 @@ class PartWriter:
 
 def write_table(path: Path, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> str:
     """Write a small Arrow file atomically; return its sha256."""
-    with AtomicFile(path) as file:
-        with pa.ipc.new_file(file, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+    with AtomicFile(path) as file, pa.ipc.new_file(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
     return file.sha256

@@ -18,7 +18,7 @@ more than the 0.03 levels that half a pixel would be then. The wave is 32 levels
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def _decode_axis(channel: NDArray[np.float32], extent: int, wavelength: float) -
     window = _FFT_WINDOW
     u, v, level = _sample(channel, textured, window)
     centre = np.array([u.mean(), v.mean()])
-    frequency = _peak(_central(channel, window))
+    frequency = _peak(_central(channel, window), _central(textured, window))
     fits = []
     for sign in (1.0, -1.0):  # a real wave runs both ways; only the ramp tells which
         start = _start(u - centre[0], v - centre[1], level, sign * wavelength * frequency, extent, wavelength)
@@ -189,7 +189,7 @@ def _decode_axis(channel: NDArray[np.float32], extent: int, wavelength: float) -
     return _Axis(row, float(parameters[3]), spread)
 
 
-def _central(array: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def _central(array: NDArray[Any], side: int) -> NDArray[Any]:
     top, left = (max(0, (extent - side) // 2) for extent in array.shape)
     return array[top : top + side, left : left + side]
 
@@ -202,8 +202,8 @@ def _textured(channel: NDArray[np.float32]) -> NDArray[np.bool_]:
     slope[:, 1:] += np.abs(np.diff(channel, axis=1))
     slope[1:, :] += np.abs(np.diff(channel, axis=0))
     smooth = cv2.blur(slope, (15, 15))
-    found: NDArray[np.bool_] = smooth > 0.25 * np.percentile(smooth[::3, ::3], 95)
-    return found
+    found = (smooth > 0.25 * np.percentile(smooth[::3, ::3], 95)).astype(np.uint8)
+    return cv2.erode(found, np.ones((15, 15), np.uint8)) > 0  # the average had leaked 7 pixels into padding
 
 
 def _sample(
@@ -222,13 +222,19 @@ def _sample(
     return columns.astype(np.float64), rows.astype(np.float64), channel[rows, columns].astype(np.float64)
 
 
-def _peak(channel: NDArray[np.float32]) -> NDArray[np.float64]:
+def _peak(channel: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Frequency (u, v) of the strongest wave in cycles per stored pixel, up to its sign."""
-    slopes = (np.diff(channel, axis=1)[1:], np.diff(channel, axis=0)[:, 1:])  # of slopes: a ramp has none left
+    slopes = (np.diff(channel, axis=1)[1:], np.diff(channel, axis=0)[:, 1:])  # the ramp is a constant here
+    usable = usable[1:, 1:]
+    # Where padding begins there is a cliff: uncut, its spectrum would hide the wave of a small image.
+    limit = 3 * np.median(np.hypot(*slopes)[usable])
+    slopes = tuple(
+        np.where(usable, (slope - slope[usable].mean()).clip(-limit, limit), 0) for slope in slopes
+    )
     height, width = slopes[0].shape
     taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
     shape = tuple(max(64, 1 << (2 * side - 1).bit_length()) for side in (height, width))
-    power = sum(np.abs(np.fft.rfft2((slope - slope.mean()) * taper, shape)) ** 2 for slope in slopes)
+    power = sum(np.abs(np.fft.rfft2(slope * taper, shape)) ** 2 for slope in slopes)
     row, column = np.unravel_index(int(np.argmax(power)), np.shape(power))
     return np.array([column / shape[1], np.fft.fftfreq(shape[0])[row]])
 
@@ -270,6 +276,8 @@ def _refine(
         solution, spread = _robust(design, level - _code(position, extent, wavelength, parameters[3]))
         step, mean = solution[:4], solution[4]
         parameters += step
+        if parameters[3] < 0:
+            parameters[2:] += wavelength / 2, -2 * parameters[3]
         # The wave locks onto the nearest period; what the ramp then still misses is a whole number of them.
         missed = np.rint(mean * extent / (_RAMP * wavelength))
         parameters[2] += wavelength * missed

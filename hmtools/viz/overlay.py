@@ -262,30 +262,38 @@ def _placed(points: Floats, affine: npt.ArrayLike | None) -> Floats:
 
 
 def _paint(image: Image, marks: Iterable[Mark]) -> Image:
-    """Faint marks below, clear ones on top; each over a dark casing that keeps it legible on any ground."""
+    """Faint marks below, clear ones on top, boxes before bones before joints."""
     check_image(image)
     marks = list(marks)
     canvas = np.ascontiguousarray(image).copy()
     faint = canvas.copy()
-    for mark in marks:
-        if mark.dim:
-            _stroke(faint, mark)
+    _stroke_all(faint, [mark for mark in marks if mark.dim])
     canvas = cv2.addWeighted(faint, _DIM_OPACITY, canvas, 1 - _DIM_OPACITY, 0).astype(np.uint8, copy=False)
-    for mark in marks:
-        if not mark.dim:
-            _stroke(canvas, mark)
+    _stroke_all(canvas, [mark for mark in marks if not mark.dim])
     return canvas
 
 
-def _stroke(canvas: Image, mark: Mark) -> None:
-    unit = max(1, round(max(canvas.shape[:2]) / 320))  # line width that reads the same at any image size
-    width = unit if mark.fine else 2 * unit
+def _stroke_all(canvas: Image, marks: list[Mark]) -> None:
+    """Colour over a dark casing that keeps it legible on any ground.
+
+    All casings of a shape come first: between the dense joints of a hand they would cover the colour.
+    """
+    unit = max(1, round(max(canvas.shape[:2]) / 640))  # line width that reads the same at any image size
+    for shape in ("box", "bone", "joint"):
+        alike = [mark for mark in marks if mark.shape == shape]
+        for mark in alike:
+            _stroke(canvas, mark, (1 if mark.fine else 2) * unit, unit, (0, 0, 0))
+        for mark in alike:
+            _stroke(canvas, mark, (1 if mark.fine else 2) * unit, 0, COLOURS[mark.tone])
+
+
+def _stroke(canvas: Image, mark: Mark, width: int, rim: int, colour: tuple[int, int, int]) -> None:
+    """One mark, ``width`` px wide (a joint: three times as wide) and ``rim`` px more on every side."""
     near = np.clip(mark.points, -_FARTHEST, _FARTHEST)
     fixed = np.rint(near * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    for extra, colour in ((2 * unit, (0, 0, 0)), (0, COLOURS[mark.tone])):
-        if mark.shape == "joint":
-            radius = (width + extra / 2) * (1 << _SUBPIXEL_BITS)
-            cv2.circle(canvas, fixed[0].tolist(), round(radius), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-        else:
-            closed = mark.shape == "box"
-            cv2.polylines(canvas, [fixed], closed, colour, width + extra, cv2.LINE_AA, _SUBPIXEL_BITS)
+    if mark.shape == "joint":
+        radius = (3 * width // 2 + rim) << _SUBPIXEL_BITS
+        cv2.circle(canvas, fixed[0].tolist(), radius, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    else:
+        closed = mark.shape == "box"
+        cv2.polylines(canvas, [fixed], closed, colour, width + 2 * rim, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -21,9 +21,10 @@ from typing import Any
 
 from hmtools.core import atomic
 from hmtools.core.errors import LockedError
-from hmtools.engine.job import Job, OutFile, Result, Unit
+from hmtools.engine.job import Job, Outcome, OutFile, Result, Unit
 from hmtools.engine.lease import acquire
 from hmtools.engine.local import run_local
+from hmtools.engine.state import State
 
 COMMAND = "hmtools test --again"
 
@@ -35,7 +36,7 @@ def content(unit: Unit) -> bytes:
 
 def say(unit: Unit) -> None:
     """Write a line by every way a program has."""
-    print("from print")
+    sys.stdout.write("from print\n")
     sys.stderr.write("from stderr\n")
     os.write(2, b"from descriptor 2\n")
     libc = ctypes.CDLL(None)
@@ -53,7 +54,7 @@ def exit_by_library(unit: Unit) -> None:
 
 
 def die(unit: Unit) -> None:
-    print("last words")
+    sys.stdout.write("last words\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -83,6 +84,22 @@ def slow(unit: Unit) -> None:
     time.sleep(unit.payload.get("seconds", 0.05))
 
 
+def meet(unit: Unit) -> None:
+    """Wait for the other unit."""
+    note = Path(unit.payload["note"])
+    (note / unit.id).touch()
+    deadline = time.monotonic() + 20
+    while len(list(note.iterdir())) < 2:
+        if time.monotonic() > deadline:
+            raise TimeoutError("nobody came")
+        time.sleep(0.01)
+
+
+def hold(unit: Unit) -> None:
+    """Keep the interpreter locked inside a C function: no other thread of Python runs."""
+    ctypes.PyDLL(None).sleep(20)
+
+
 def survive_signals(unit: Unit) -> None:
     """A cluster signals the workers, too."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
@@ -90,13 +107,14 @@ def survive_signals(unit: Unit) -> None:
 
 
 def ask_threads(unit: Unit) -> None:
-    print("threads", os.environ.get("OMP_NUM_THREADS"))
+    sys.stdout.write(f"threads {os.environ.get('OMP_NUM_THREADS')}\n")
 
 
 DO: dict[str, Callable[[Unit], None]] = {
     f.__name__: f
     for f in (
-        say, fall, exit_by_library, die, leave, crash, fork_and_die, stuck, slow, survive_signals, ask_threads,
+        say, fall, exit_by_library, die, leave, crash, fork_and_die, stuck, slow, hold, meet, survive_signals,
+        ask_threads,
     )
 }  # fmt: skip
 
@@ -133,7 +151,9 @@ def summarise(out: Path, notes: Path, results: Sequence[Result]) -> None:
     with (notes / "finalised").open("a") as lines:
         lines.write("once\n")
     files = [file.sha256 for result in results for file in result.files]
-    atomic.write_json(out / "manifest.json", {"files": files, "records": sum(r.counts["records"] for r in results)})
+    atomic.write_json(
+        out / "manifest.json", {"files": files, "records": sum(r.counts["records"] for r in results)}
+    )
 
 
 def make_job(out: Path, units: Sequence[dict[str, Any]], **changes: Any) -> Job:
@@ -180,6 +200,21 @@ def outputs(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
 
 
+def go(out: Path, units: Sequence[dict[str, Any]], workers: int = 1, **changes: Any) -> Outcome:
+    return run_local(make_job(out, units, **changes), workers=workers, progress=False)
+
+
+def wait_for(true: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def log_of(out: Path, unit: str = "u00000") -> str:
+    return State(out).log_path(unit).read_text()
+
+
 def take_turns(folder: Path, count: int) -> None:
     """Count up in a file that only the holder of the lease may touch."""
     counter = folder / "counter"
@@ -203,7 +238,9 @@ def drive(arguments: list[str]) -> int:
         signal.signal(number, signal.default_int_handler)  # whatever the test's own parents had set
     out, workers, plan = Path(arguments[0]), int(arguments[1]), json.loads(arguments[2])
     outcome = run_local(make_job(out, plan), workers=workers, progress=False)
-    print(json.dumps({"done": len(outcome.results), "skipped": outcome.skipped, "failed": outcome.failed}))
+    json.dump(
+        {"done": len(outcome.results), "skipped": outcome.skipped, "failed": outcome.failed}, sys.stdout
+    )
     return outcome.exit_code
 
 

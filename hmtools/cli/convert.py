@@ -1,0 +1,259 @@
+"""``hmtools convert``: a dataset's official download → shards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hmtools.convert.run import Plan, SplitReport
+
+__all__ = ["convert"]
+
+_POLICIES = ("crop", "full", "none")
+
+
+def convert(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset; `hmtools datasets` lists them.")],
+    root: Annotated[
+        Path | None, typer.Option(help="The download; default: its folder below raw_root.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Official split or role (train, val, test); repeat for several. "
+            "Default: every split that is there."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where shards go; default: the setting shards_root.")
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="crop (default for train), full (default for val, test) or none. "
+            "For `coco`: also the folder of your images."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(help="Keep records whose source_index is a multiple of N.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, a choice of this dataset; see `hmtools datasets NAME`."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most N images of each split.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this sequence (name or glob); repeatable.")
+    ] = None,
+    annotations: Annotated[Path | None, typer.Option(help="For `coco`: your json file.")] = None,
+    convention: Annotated[str | None, typer.Option(help="For `coco`: its keypoint convention.")] = None,
+    name: Annotated[str | None, typer.Option(help="For `coco`: what to call your set.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default: every core. 0: none, to debug.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove what is there and start over.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="The first defect fails its unit.")] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take over from a writer that hangs.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only list what the download misses, and where from.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show units, people, disk and time.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Convert a dataset from its official download into Arrow + webdataset shards.
+
+    Running the same command again continues where it stopped and retries what failed.
+
+    \b
+    Examples:
+      hmtools convert mscoco --root /data/MSCOCO --split val2017
+      hmtools convert mscoco --check
+      hmtools convert coco --annotations X.json --images photos --convention coco_17 --name mine
+    """  # noqa: D301 - \b keeps Typer from joining the lines
+    own = {"annotations": annotations, "convention": convention, "name": name}
+    options = _options(
+        dataset, option or [], {key: str(value) for key, value in own.items() if value is not None}
+    )
+    folder, policy = _images(dataset, images or [])
+    arguments: dict[str, Any] = {
+        "root": folder or root, "out": out, "splits": split or [], "options": options, "images": policy,
+        "every": every, "limit": limit, "only": only or [], "strict": strict,
+    }  # fmt: skip
+    if check:
+        raise typer.Exit(_check(dataset, arguments, as_json=as_json))
+    if dry_run:
+        _dry_run(dataset, arguments, workers, as_json=as_json)
+        return
+    from hmtools.convert.run import convert as run
+
+    reports = run(
+        dataset, **arguments, workers=workers, overwrite=overwrite, break_lock=break_lock,
+        progress=not as_json, started=None if as_json else _announce,
+    )  # fmt: skip
+    _print_json(reports) if as_json else _print_reports(reports)
+    raise typer.Exit(max((report.outcome.exit_code for report in reports), default=0))
+
+
+def _options(dataset: str, pairs: Sequence[str], own: dict[str, str]) -> dict[str, str]:
+    from hmtools.core.errors import UsageError
+
+    if own and dataset != "coco":
+        flags = " ".join(f"--{name}" for name in own)
+        raise UsageError(f"{flags}: only for `hmtools convert coco`, which reads your own files")
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--option {pair!r}: expected NAME=VALUE")
+        options[key] = value
+    return options | own
+
+
+def _images(dataset: str, values: Sequence[str]) -> tuple[Path | None, str | None]:
+    """``--images`` says the policy and, for your own data, also the folder."""
+    from hmtools.core.errors import UsageError
+
+    policies = [value for value in values if value in _POLICIES]
+    folders = [value for value in values if value not in _POLICIES]
+    if folders and dataset != "coco":
+        raise UsageError(f"--images: expected {' | '.join(_POLICIES)}, found {folders[0]!r}")
+    if len(policies) > 1 or len(folders) > 1:
+        raise UsageError(f"--images {' '.join(values)}: at most one policy and, for coco, one folder")
+    if dataset == "coco" and not folders:
+        raise UsageError("convert coco needs --images DIR, the folder that images[].file_name counts from")
+    return (Path(folders[0]) if folders else None), (policies[0] if policies else None)
+
+
+def _check(dataset: str, arguments: dict[str, Any], *, as_json: bool) -> int:
+    """List every missing path with its download page; 2 if any is missing."""
+    from hmtools.convert.run import resolve_root, wanted_splits
+    from hmtools.core.settings import load_settings
+    from hmtools.datasets.registry import get_dataset
+
+    chosen = get_dataset(dataset)(arguments["options"])
+    root = resolve_root(chosen, arguments["root"], load_settings())
+    splits = wanted_splits(chosen, arguments["splits"])
+    gaps = {split: chosen.missing(root, split) for split in splits}
+    if as_json:
+        found = {
+            s: [{"paths": list(g.paths), "page": g.page} for g in missing] for s, missing in gaps.items()
+        }
+        typer.echo(json.dumps({"root": str(root), "missing": found}, indent=1))
+    else:
+        typer.echo(f"{chosen.title} below {root}")
+        for split, missing in gaps.items():
+            typer.echo(f"  {split}: " + ("complete" if not missing else f"{len(missing)} missing"))
+            for gap in missing:
+                typer.echo(f"    {' or '.join(gap.paths)}\n        from {gap.page}")
+        if any(gaps.values()):
+            typer.echo(f"\n{chosen.layout_help()}")
+    return 2 if any(gaps.values()) else 0
+
+
+def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from hmtools.convert.estimate import estimate
+    from hmtools.convert.run import make_plans
+    from hmtools.core.log import format_bytes, format_duration, table
+    from hmtools.engine.local import usable_cores
+
+    count = usable_cores() if workers is None else workers
+    found = [(plan, estimate(plan, count)) for plan in make_plans(dataset, **arguments)]
+    if as_json:
+        typer.echo(json.dumps({plan.name: asdict(cost) for plan, cost in found}, indent=1))
+        return
+    rows = [
+        [plan.name, e.units, e.people, e.images, format_bytes(e.nbytes), format_bytes(e.free_bytes),
+         format_duration(e.seconds)]
+        for plan, e in found
+    ]  # fmt: skip
+    headings = ["split", "units", "people", "images", "disk", "free", f"time, {count} workers"]
+    _echo(table(headings, rows))
+    typer.echo("Nothing was written. Disk and time are extrapolated from a few images.")
+
+
+def _announce(plan: Plan) -> None:
+    every = f", every {plan.task.every}" if plan.task.every > 1 else ""
+    typer.echo(
+        f"{plan.name}: {len(plan.units)} units, images {plan.task.images}{every} → {plan.task.out}", err=True
+    )
+
+
+def _print_json(reports: Sequence[SplitReport]) -> None:
+    found = {
+        report.plan.name: {
+            "out": str(report.plan.task.out),
+            "ok": report.outcome.ok,
+            "interrupted": report.outcome.interrupted,
+            "records": report.outcome.count("records"),
+            "images": report.outcome.count("images"),
+            "rejected": _reasons(report, "rejected"),
+            "filtered": _reasons(report, "filtered"),
+            "failed": report.outcome.failed,
+            "seconds": round(report.outcome.seconds, 3),
+        }
+        for report in reports
+    }
+    typer.echo(json.dumps(found, indent=1))
+
+
+def _reasons(report: SplitReport, name: str) -> dict[str, int]:
+    from collections import Counter
+
+    total: Counter[str] = Counter()
+    for result in report.outcome.results:
+        total.update(result.data[name])
+    return dict(total.most_common())
+
+
+def _print_reports(reports: Sequence[SplitReport]) -> None:
+    from hmtools.core.log import format_bytes, format_duration, table
+
+    rows = []
+    for report in reports:
+        outcome = report.outcome
+        failed = f"{len(outcome.failed)} units failed" if outcome.failed else "done"
+        size = sum(file.nbytes for result in outcome.results for file in result.files)
+        counts = [outcome.count(name) for name in ("records", "images", "rejected", "filtered")]
+        state = "stopped" if outcome.interrupted else failed
+        rows.append([report.plan.name, state, *counts, format_bytes(size), format_duration(outcome.seconds)])
+    headings = ["split", "state", "records", "images", "rejected", "left out", "size", "time"]
+    _echo(table(headings, rows))
+    for report in reports:
+        _print_details(report)
+
+
+def _print_details(report: SplitReport) -> None:
+    outcome, out = report.outcome, report.plan.task.out
+    for title, name in (("rejected", "rejected"), ("left out by the set's rules", "filtered")):
+        if reasons := _reasons(report, name):
+            listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+            typer.echo(f"{report.plan.name}: {title}: {listed}")
+    examples = [example for result in outcome.results for example in result.data["examples"]][:10]
+    for example in examples:
+        typer.echo(f"  {example['reason']}: {example['source']} {example['detail']}".rstrip())
+    for unit, reason in outcome.failed.items():
+        typer.echo(f"  {unit} failed: {reason}\n    log: {out / '.job' / 'logs' / f'{unit}.log'}")
+    if outcome.failed or outcome.interrupted:
+        typer.echo("Run the same command again to continue; finished units are kept.")
+    else:
+        typer.echo(f"{report.plan.name}: {out}")
+
+
+def _echo(table: Any) -> None:
+    from rich.console import Console
+
+    Console().print(table)

@@ -1,0 +1,41 @@
+"""``hmtools view``: a self-contained contact sheet of shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["view"]
+
+
+def view(
+    shards: Annotated[Path, typer.Argument(help="OUT/<dataset>/<split>.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("contact_sheet.html"),
+    people: Annotated[int, typer.Option(help="How many people to show, evenly spaced.")] = 100,
+    query: Annotated[str | None, typer.Option(help="Only records that match, e.g. 'width > 600'.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Whole frames instead of each person's surroundings.")
+    ] = False,
+) -> None:
+    """Write a contact sheet: boxes and skeletons over the upright images, in one HTML file.
+
+    \b
+    Examples:
+      hmtools view shards/mscoco/val2017 --out sheet.html
+      hmtools view shards/mscoco/train2017 --query 'valid_lhand = true' --people 40
+    """  # noqa: D301 - \b keeps Typer from joining the lines
+    import hmtools
+    from hmtools.core.errors import UsageError
+    from hmtools.shards.sheet import write_sheet
+
+    if people < 1:
+        raise UsageError(f"--people: expected 1 or more, found {people}")
+    opened = hmtools.open(shards)
+    if query is not None:
+        opened = opened.select(query)
+        if not len(opened):
+            raise UsageError(f"--query {query!r}: no record of {shards} matches")
+    page = write_sheet(opened, out, people=people, whole=whole)
+    typer.echo(f"{page}: {min(people, len(opened))} of {len(opened)} people")

@@ -1,0 +1,67 @@
+"""What a conversion would cost, from converting a few images of it for real."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hmtools.convert.run import Plan
+from hmtools.convert.unit import convert_unit
+
+__all__ = ["Estimate", "estimate"]
+
+_SAMPLE = 16  # images converted to a temporary folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Expected cost of one split; ``nbytes`` and ``seconds`` are extrapolated from ``sampled`` images."""
+
+    units: int
+    people: int
+    images: int
+    nbytes: int
+    seconds: float
+    sampled: int
+    free_bytes: int
+
+
+def estimate(plan: Plan, workers: int) -> Estimate:
+    """Convert up to 16 images from the middle unit of a plan into a temporary folder and scale up.
+
+    Args:
+        plan: of one split.
+        workers: processes that the conversion would use.
+    """
+    images = sum(unit.images for unit in plan.units)
+    nbytes, seconds, sampled = 0, 0.0, 0
+    if plan.units:
+        unit = plan.units[len(plan.units) // 2]
+        with tempfile.TemporaryDirectory(prefix="hmtools-dry-run-") as folder:
+            task = replace(plan.task, out=Path(folder), take={unit.index: _SAMPLE}, strict=False)
+            began = time.perf_counter()
+            result = convert_unit(task, unit)
+            seconds = time.perf_counter() - began
+        sampled = min(_SAMPLE, unit.images)
+        scale = images / max(sampled, 1)
+        # every row is stored twice, in its part and in the index
+        tables = sum(file.nbytes for file in result.files if file.name.endswith(".arrow"))
+        nbytes = round(scale * (sum(file.nbytes for file in result.files) + tables))
+        seconds *= scale / max(1, min(workers, len(plan.units)))
+    return Estimate(
+        units=len(plan.units),
+        people=sum(unit.expected for unit in plan.units),
+        images=images,
+        nbytes=nbytes,
+        seconds=seconds,
+        sampled=sampled,
+        free_bytes=shutil.disk_usage(_existing(plan.task.out)).free,
+    )
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above ``path`` that exists: its disk will be written to."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
