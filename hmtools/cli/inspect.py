@@ -52,8 +52,12 @@ def _print(path: str, summary: dict[str, Any]) -> None:
         ["health", _listed({k: v for k, v in summary["health"].items() if v and k != "records"})],
     ]
     console.print(table([f"{summary['dataset']}/{summary['split']}", path], facts))
-    nulls = {name: share for name, share in summary["nulls"].items() if share}
-    console.print(table(["column", "null"], [[name, f"{share:.1%}"] for name, share in nulls.items()]))
+    nulls = summary["nulls"]
+    partly = [[name, f"{share:.1%}"] for name, share in nulls.items() if 0 < share < 1]
+    if partly:
+        console.print(table(["column", "null"], partly))
+    never = ", ".join(name for name, share in nulls.items() if share == 1)
+    console.print(f"  always null: {never or 'none'}\n", highlight=False)
     console.print(_joints(summary["visibility"]))
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
-from pathlib import Path
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 from hmtools.core.errors import LayoutError
 
@@ -22,11 +23,12 @@ __all__ = ["Broken", "Element", "iter_elements", "read_element"]
 _CHUNK = 8 << 20
 _LONGEST = 256 << 20  # an element longer than this is taken for a syntax error
 _BLANK = " \t\r\n"
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_LONGEST_WORD = 16  # -Infinity is the longest: what is no JSON by then will not become it
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?P<closed>"?)|[{}\[\]]', re.DOTALL)
 
 
 class Broken(NamedTuple):
-    """Stands for an element with balanced brackets that is not valid JSON: one bad row, not a bad file."""
+    """Stands for an object, array or string that ends but is not valid JSON: one bad row, not a bad file."""
 
     problem: str
 
@@ -53,17 +55,18 @@ class _Scanner:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file = path.open("rb")
-        self.text, self.at, self.base = "", 0, 0
+        self.base = len(BOM_UTF8) if self.file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+        self.file.seek(self.base)
+        self.text, self.at = "", 0
         self.ended = False
         self.decode = json.JSONDecoder().raw_decode
 
-    def fill(self, size: int = _CHUNK) -> bool:
-        """Append more of the file, dropping what lies behind the position; False at its end."""
+    def fill(self, size: int) -> None:
+        """Append more of the file, dropping what lies behind the position; sets ``ended`` at its end."""
         data = self.file.read(size)
         self.ended = not data
         self.base += self.at
         self.text, self.at = self.text[self.at :] + data.decode("latin-1"), 0
-        return bool(data)
 
     def peek(self) -> str:
         """The next character that is not blank ('' at the end)."""
@@ -72,8 +75,9 @@ class _Scanner:
                 self.at += 1
             if self.at < len(self.text):
                 return self.text[self.at]
-            if not self.fill():
+            if self.ended:
                 return ""
+            self.fill(_CHUNK)
 
     def expect(self, characters: str) -> str:
         found = self.peek()
@@ -86,39 +90,57 @@ class _Scanner:
 
     def value(self) -> tuple[int, int, Any]:
         """Parse one value: (first byte, one past the last, value)."""
-        self.peek()
+        bare = self.peek() not in '{["'
         size = _CHUNK
         while True:
-            try:
-                value, end = self.decode(self.text, self.at)
-                # a number may go on beyond the window, so something must follow it
-                if end < len(self.text) or self.ended:
-                    start = self.base + self.at
-                    self.at = end
-                    return start, self.base + end, value
-                problem = "the file ends"
-            except ValueError as error:
-                problem = str(error)
-                if (end := self.balanced()) is not None:
-                    start = self.base + self.at
-                    self.at = end
-                    return start, self.base + end, Broken(problem)
-            if len(self.text) - self.at > _LONGEST or not self.fill(size):
-                if self.ended and "file ends" in problem:
-                    continue
-                self.fail(problem)
+            end, value = self.attempt()
+            # 1, 1. and 1e+ are all cut from numbers: only what follows two characters later is certain
+            if end is not None and (self.ended or end + 2 < len(self.text)):
+                start = self.base + self.at
+                self.at = end
+                return start, self.base + end, value
+            if self.ended:
+                self.fail("the file ends inside the value that starts there")
+            found = len(self.text) - self.at
+            if end is None and found > (_LONGEST_WORD if bare else _LONGEST):
+                self.fail(value.problem)
+            self.fill(size)
             size *= 2
 
-    def balanced(self) -> int | None:
-        """End of the bracketed value at the position, if all of it is in the window."""
+    def attempt(self) -> tuple[int | None, Any]:
+        """End and value of what stands at the position; no end while it may go on beyond the window."""
+        try:
+            value, end = self.decode(self.text, self.at)
+        except ValueError as error:
+            return self.extent(), Broken(error.msg if isinstance(error, json.JSONDecodeError) else str(error))
+        except RecursionError:
+            return self.extent(), Broken("nested too deeply")
+        return end, value
+
+    def extent(self) -> int | None:
+        """End of the object, array or string at the position, if all of it is in the window."""
         depth = 0
         for token in _TOKENS.finditer(self.text, self.at):
+            if (depth == 0 and token.start() > self.at) or token["closed"] == "":
+                return None  # a bare word, or a string that goes on beyond the window
             depth += (token[0] in "{[") - (token[0] in "}]")
-            if depth == 0 and token[0] in "}]":
-                return token.end()
+            if depth <= 0:
+                return token.end() if depth == 0 else None
         return None
 
-    def fail(self, problem: str) -> None:
+    def key(self) -> str:
+        """Parse a key and the colon after it."""
+        start, end, _ = self.value()
+        try:
+            key = json.loads(self.text[start - self.base : end - self.base].encode("latin-1"))
+        except ValueError:
+            key = None
+        if not isinstance(key, str):
+            self.fail("a key must be a string")
+        self.expect(":")
+        return key
+
+    def fail(self, problem: str) -> NoReturn:
         raise LayoutError(
             f"{self.path}: not valid JSON near byte {self.base + self.at} ({problem}); "
             "the download is incomplete or damaged, fetch it again"
@@ -131,24 +153,28 @@ def iter_elements(path: Path) -> Iterator[Element]:
     Memory is bounded by the longest element (plus 8 MB).
 
     Raises:
-        LayoutError: if the file is not a JSON object, naming the byte.
+        LayoutError: if the file is not one JSON object, naming the byte.
     """
     scan = _Scanner(path)
     with scan.file:
-        if scan.peek() == "\xef":  # UTF-8 byte order mark
-            scan.at += 3
         scan.expect("{")
         if scan.peek() == "}":
+            scan.at += 1
+        else:
+            yield from _members(scan)
+        if scan.peek():
+            scan.fail("something follows the object")
+
+
+def _members(scan: _Scanner) -> Iterator[Element]:
+    while True:
+        key = scan.key()
+        if scan.peek() == "[":
+            yield from _array(scan, key)
+        else:
+            yield Element(key, -1, *scan.value())
+        if scan.expect(",}") == "}":
             return
-        while True:
-            key = scan.value()[2]
-            scan.expect(":")
-            if scan.peek() == "[":
-                yield from _array(scan, str(key))
-            else:
-                yield Element(str(key), -1, *scan.value())
-            if scan.expect(",}") == "}":
-                return
 
 
 def _array(scan: _Scanner, key: str) -> Iterator[Element]:

@@ -172,7 +172,7 @@ def _read_array(file: IO[bytes], size: int, where: str, pickled: bool) -> NDArra
                 "plain dtype, or, if this file is known to hold objects, read it with pickled=True."
             )
         found = _unpickle(file, left, where, "latin1")
-        if not isinstance(found, np.ndarray) or found.size != count:
+        if not isinstance(found, np.ndarray):
             raise ValueError(f"its header says {shape} objects, its pickle holds {type(found).__name__}")
         return found.reshape(shape)
     if count * dtype.itemsize != left or min(shape, default=0) < 0:

@@ -40,7 +40,15 @@ BATCH_ROWS = 256
 """Rows of a record batch, at most: the unit of memory of every reader and writer."""
 
 _SCALARS = {"str": pa.string(), "bool": pa.bool_(), "i32": pa.int32(), "i64": pa.int64(), "f32": pa.float32()}
-_NEEDS_A_BODY = ("betas_neutral", "pose_valid")
+_NEEDS_A_BODY = (
+    "gender",
+    "kid",
+    "betas_neutral",
+    "valid_betas",
+    "valid_global_orient",
+    "valid_transl",
+    "pose_valid",
+)
 _ARRAY = re.compile(r"(f32|bool)\[([^\]]+)\]")
 
 

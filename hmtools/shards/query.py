@@ -220,8 +220,9 @@ def _fitting(kind: Any, values: tuple[Any, ...]) -> list[Any]:
         return [int(value) for value in values if low <= value <= high and int(value) == value]
     if not pa.types.is_floating(kind):
         return list(values)
+    precision = np.float32 if kind == pa.float32() else np.float64
     with np.errstate(over="ignore"):
-        rounded = [kind.to_pandas_dtype()(value) for value in values]
+        rounded = [precision(value) for value in values]
     fitting = [value for value in rounded if np.isfinite(value)]
     # is_in looks values up by their bits: both zeros must be there.
     return [*fitting, -0.0, 0.0] if 0.0 in fitting else fitting

@@ -141,6 +141,10 @@ def test_folder_that_cannot_be_synced_is_an_error_unless_it_never_can(
             patch.setattr(os, "fsync", broken(number))
             fsync_dir(tmp_path)
     with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken())
+        with pytest.raises(OSError, match="Input/output"):
+            fsync_dir(tmp_path)
+    with monkeypatch.context() as patch:
         patch.setattr(atomic, "fsync_dir", broken())
         with pytest.raises(OSError, match="Input/output"):
             write_bytes(tmp_path / "a.bin", DATA)

@@ -132,6 +132,7 @@ FORGED: dict[str, Any] = {
     "state without parts": build(call(RECONSTRUCT, Name("numpy ndarray"), (0,), b"b"), (1, 2)),
     "another class": call(RECONSTRUCT, Name("builtins list"), (0,), b"b"),
     "from buffer, too short": call(FROMBUFFER, b"1234567", F8, (1,), "C"),
+    "from buffer, too long": call(FROMBUFFER, b"123456789", F8, (1,), "C"),
     "from buffer, objects": call(FROMBUFFER, b"A" * 8, dtype("O8"), (1,), "C"),
     "from buffer, order": call(FROMBUFFER, bytes(8), F8, (1,), "K"),
     "from buffer, of an array": call(FROMBUFFER, array((8,), dtype("u1"), bytes(8)), F8, (1,), "C"),

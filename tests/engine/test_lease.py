@@ -119,9 +119,10 @@ def test_processes_that_are_gone(dead_pid: int, zombie: int) -> None:
     assert process_start(os.getppid()) is not None
 
 
-def test_unreadable_lease_is_live_until_it_is_old(folder: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"[]"])
+def test_unreadable_lease_is_live_until_it_is_old(folder: Path, content: bytes) -> None:
     path = folder / "lease.json"
-    path.write_bytes(b"")
+    path.write_bytes(content)
     with pytest.raises(LockedError, match="unknown writer"):
         acquire(folder)
     old = time.time() - 400
@@ -308,3 +309,64 @@ def test_processes_exclude_each_other(folder: Path) -> None:
         process.join(30)
         assert process.exitcode == 0
     assert (folder / "counter").read_text() == "60"
+
+
+def test_systems_without_proc(folder: Path, dead_pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(self: Path, *_: Any, **__: Any) -> str:
+        raise FileNotFoundError(self)
+
+    monkeypatch.setattr(Path, "read_text", absent)
+    monkeypatch.setattr(Path, "readlink", absent)
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    assert process_start(os.getpid()) == -1
+    assert process_start(dead_pid) is None
+    owner = Owner.here()
+    assert (owner.boot_id, owner.pid_namespace, owner.start) == ("", "", -1)
+    assert not owner.stale()
+    assert replace(owner, pid=dead_pid).stale()
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert process_start(1) == -1, "it exists and belongs to somebody else"
+
+
+def test_takeover_that_is_lost_at_once_is_a_refusal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow contender moves the new lease in the very moment in which a third one finds the name free."""
+    put(folder, pid=1 << 30)
+    sleep = time.sleep
+
+    def steal(seconds: float) -> None:
+        if seconds == lease._SETTLE_S:
+            put(folder, host="elsewhere")
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", steal)
+    with pytest.raises(LockedError, match="host elsewhere"):
+        acquire(folder)
+    found = read_owner(folder)
+    assert found is not None
+    assert found.host == "elsewhere"
+
+
+def test_endless_contention_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_publish", lambda folder, owner: False)
+    with pytest.raises(LockedError, match="too many processes"):
+        acquire(folder)
+
+
+def test_displacing_what_others_displaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stale = Owner.here()
+    read = lease._read
+    answers = iter([stale, stale])
+    monkeypatch.setattr(lease, "_read", lambda path: next(answers, None) or read(path))
+    assert not lease._displace(folder, stale.token, "late"), "the file went between reading and moving"
+    put(folder, host="elsewhere")
+    monkeypatch.setattr(lease, "_link", lambda source, target: False)
+    monkeypatch.setattr(lease, "_read", lambda path: next(answers, None) or read(path))
+    assert not lease._displace(folder, stale.token, "late")
+    assert "changed hands twice" in caplog.text
+    assert leftovers(folder) == []

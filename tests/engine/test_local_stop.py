@@ -1,4 +1,4 @@
-"""How local runs are stopped: killed drivers, signals, leases that others hold or take. All of it for real."""
+"""How local runs are stopped: killed drivers, signals, leases that others hold or take; all for real."""
 
 from __future__ import annotations
 
