@@ -167,7 +167,7 @@ def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as
 
     from hmtools.convert.estimate import estimate
     from hmtools.convert.run import make_plans
-    from hmtools.core.log import format_bytes, format_duration, table
+    from hmtools.core.log import format_bytes, format_duration, show, table
     from hmtools.engine.local import usable_cores
 
     count = usable_cores() if workers is None else workers
@@ -181,7 +181,7 @@ def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as
         for plan, e in found
     ]  # fmt: skip
     headings = ["split", "units", "people", "images", "disk", "free", f"time, {count} workers"]
-    _echo(table(headings, rows))
+    show(table(headings, rows))
     typer.echo("Nothing was written. Disk and time are extrapolated from a few images.")
 
 
@@ -220,7 +220,7 @@ def _reasons(report: SplitReport, name: str) -> dict[str, int]:
 
 
 def _print_reports(reports: Sequence[SplitReport]) -> None:
-    from hmtools.core.log import format_bytes, format_duration, table
+    from hmtools.core.log import format_bytes, format_duration, show, table
 
     rows = []
     for report in reports:
@@ -231,7 +231,7 @@ def _print_reports(reports: Sequence[SplitReport]) -> None:
         state = "stopped" if outcome.interrupted else failed
         rows.append([report.plan.name, state, *counts, format_bytes(size), format_duration(outcome.seconds)])
     headings = ["split", "state", "records", "images", "rejected", "left out", "size", "time"]
-    _echo(table(headings, rows))
+    show(table(headings, rows))
     for report in reports:
         _print_details(report)
 
@@ -251,9 +251,3 @@ def _print_details(report: SplitReport) -> None:
         typer.echo("Run the same command again to continue; finished units are kept.")
     else:
         typer.echo(f"{report.plan.name}: {out}")
-
-
-def _echo(table: Any) -> None:
-    from rich.console import Console
-
-    Console().print(table)

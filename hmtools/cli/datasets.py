@@ -37,12 +37,10 @@ def datasets(
     if as_json:
         typer.echo(json.dumps({kind.name: _facts(kind) for kind in found}, indent=1))
         return
-    from rich.console import Console
-
-    from hmtools.core.log import table
+    from hmtools.core.log import show, table
 
     rows = [[kind.name, kind.title, ", ".join(kind.splits), kind.body] for kind in found]
-    Console().print(table(["name", "dataset", "splits", "annotations"], rows))
+    show(table(["name", "dataset", "splits", "annotations"], rows))
 
 
 def _facts(kind: type[Dataset]) -> dict[str, Any]:

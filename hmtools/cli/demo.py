@@ -20,14 +20,12 @@ def demo(
     Example:
       hmtools demo --out demo
     """  # noqa: D301 - \b keeps Typer from joining the lines
-    from rich.console import Console
-
     from hmtools.convert.demo import run_demo
-    from hmtools.core.log import format_duration, table
+    from hmtools.core.log import format_duration, show, table
 
     made = run_demo(recipe, out, lambda line: typer.echo(line, err=True))
     rows = [[item.what, item.numbers, format_duration(item.seconds), str(item.where)] for item in made]
-    Console().print(table(["made", "what", "time", "where"], rows))
+    show(table(["made", "what", "time", "where"], rows))
     typer.echo(
         "Open the contact sheets in a browser. Next: `hmtools datasets`, then `hmtools convert --help`."
     )

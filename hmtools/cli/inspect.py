@@ -10,6 +10,8 @@ import typer
 
 __all__ = ["inspect"]
 
+_TOTALS = ("records", "keypoints_labelled")  # of what the other health counts are a part
+
 
 def inspect(
     shards: Annotated[Path, typer.Argument(help="OUT, OUT/<dataset> or OUT/<dataset>/<split>.")],
@@ -34,11 +36,8 @@ def inspect(
 
 
 def _print(path: str, summary: dict[str, Any]) -> None:
-    from rich.console import Console
+    from hmtools.core.log import format_bytes, show, table
 
-    from hmtools.core.log import format_bytes, table
-
-    console = Console()
     facts = [
         ["records", summary["records"]],
         ["images", f"{summary['images']} ({summary['images_stored']})"],
@@ -49,25 +48,33 @@ def _print(path: str, summary: dict[str, Any]) -> None:
         ["image long side", _spread(summary["image_size_px"])],
         ["rejected", _listed(summary["rejected"])],
         ["left out by rule", _listed(summary["filtered"])],
-        ["health", _listed({k: v for k, v in summary["health"].items() if v and k != "records"})],
+        ["health", _listed({k: v for k, v in summary["health"].items() if v and k not in _TOTALS})],
     ]
-    console.print(table([f"{summary['dataset']}/{summary['split']}", path], facts))
+    show(table([f"{summary['dataset']}/{summary['split']}", path], facts))
     nulls = summary["nulls"]
     partly = [[name, f"{share:.1%}"] for name, share in nulls.items() if 0 < share < 1]
     if partly:
-        console.print(table(["column", "null"], partly))
+        show(table(["column", "null"], partly))
     never = ", ".join(name for name, share in nulls.items() if share == 1)
-    console.print(f"  always null: {never or 'none'}\n", highlight=False)
-    console.print(_joints(summary["visibility"]))
+    show(f"  always null: {never or 'none'}\n")
+    if summary["keypoints"]:
+        show("  labelled, share of records:")
+        show(_joints(summary["keypoints"], summary["visibility"]))
 
 
-def _joints(visibility: dict[str, float]) -> Any:
-    """Four joints side by side, so that 133 of them fit a screen."""
-    from hmtools.core.log import table
+def _joints(convention: str, visibility: dict[str, float]) -> Any:
+    """Body joints one by one, the many of hands and face as one mean each, in as many columns as fit."""
+    from rich.columns import Columns
 
-    cells = [cell for joint, share in visibility.items() for cell in (joint, f"{share:6.1%}")]
-    cells += [""] * (-len(cells) % 8)
-    return table(["joint", "labelled"] * 4, [cells[i : i + 8] for i in range(0, len(cells), 8)])
+    from hmtools.humandata.keypoints import part
+
+    names = list(visibility)
+    lines = [f"{names[i]} {visibility[names[i]]:.1%}" for i in part(convention, "body")]
+    for which in ("left_hand", "right_hand", "face"):
+        if joints := part(convention, which):
+            mean = sum(visibility[names[i]] for i in joints) / len(joints)
+            lines.append(f"{which} ({len(joints)} joints, mean) {mean:.1%}")
+    return Columns([f"  {line}" for line in lines], padding=(0, 2), column_first=True)
 
 
 def _spread(values: dict[str, float]) -> str:

@@ -63,9 +63,7 @@ def _facts(job: JobStatus) -> dict[str, Any]:
 
 
 def _print(found: list[JobStatus]) -> None:
-    from rich.console import Console
-
-    from hmtools.core.log import format_duration, table
+    from hmtools.core.log import format_duration, show, table
 
     rows = []
     for job in found:
@@ -75,7 +73,7 @@ def _print(found: list[JobStatus]) -> None:
             format_duration(job.seconds),
         ])  # fmt: skip
     headings = ["job", "state", "units", "failed", "records", "rejected", "rate", "time"]
-    Console().print(table(headings, rows))
+    show(table(headings, rows))
     for job in found:
         if job.state != "finished":
             _print_open(job)

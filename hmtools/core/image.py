@@ -113,8 +113,11 @@ def _probe_jpeg(data: bytes) -> ImageInfo:
 def _probe_png(data: bytes) -> ImageInfo:
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise ImageError("image_truncated", f"PNG of {len(data)} bytes ends inside its header")
-    if data.rfind(b"IEND") < 0:
-        raise ImageError("image_truncated", f"PNG of {len(data)} bytes has no end chunk")
+    position = len(_PNG)
+    while data[position + 4 : position + 8] != b"IEND":
+        if position + 8 > len(data):
+            raise ImageError("image_truncated", f"PNG of {len(data)} bytes has no end chunk")
+        position += 12 + int(struct.unpack_from(">I", data, position)[0])
     width, height = struct.unpack_from(">II", data, 16)
     return ImageInfo("png", width, height)
 
@@ -131,7 +134,9 @@ def decode_rgb(data: bytes) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ImageError("image_unreadable", str(error).strip().splitlines()[-1]) from error
+        # sizes of other formats are not probed; OpenCV checks them against the bound it was given
+        reason = "image_too_large" if "CV_IO_MAX_IMAGE" in str(error) else "image_unreadable"
+        raise ImageError(reason, str(error).strip().splitlines()[-1]) from error
     if image is None:
         raise ImageError("image_unreadable", f"{len(data)} bytes that OpenCV cannot decode")
     return np.asarray(image, np.uint8)

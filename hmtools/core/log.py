@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import rich.progress
     import rich.table
 
-__all__ = ["Progress", "format_bytes", "format_duration", "setup_logging", "table"]
+__all__ = ["Progress", "format_bytes", "format_duration", "setup_logging", "show", "table"]
 
 _LINE_EVERY_S = 10.0
+_PIPE_WIDTH = 160
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     for row in rows:
         made.add_row(*(rich.text.Text("" if cell is None else str(cell)) for cell in row))
     return made
+
+
+def show(*parts: Any) -> None:
+    """Print tables and text to standard output; 160 columns wide into a file or pipe."""
+    import rich.console
+
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    rich.console.Console(width=width, highlight=False, markup=False).print(*parts)
 
 
 class Progress:

@@ -52,6 +52,7 @@ _DAMAGE = (
     ArithmeticError,
     MemoryError,
     SyntaxError,
+    SystemError,  # NumPy, about forged text
 )
 
 

@@ -52,7 +52,7 @@ ENGINES = ("local", "ray", "slurm")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of :data:`SETTINGS`; ``kind`` is path, text, count, engine, lines or table."""
+    """One row of :data:`SETTINGS`; ``kind`` is path, text, whole, count, engine, lines or table."""
 
     name: str
     kind: str
@@ -72,7 +72,7 @@ _ROWS = (
     Setting("body_models", "path", "body_models", "SMPL, SMPL-H and SMPL-X model files"),
     Setting("checkpoints", "path", "checkpoints", "released weights"),
     Setting("engine", "engine", "local", "where units run: local, ray or slurm"),
-    Setting("workers", "count", None, "parallel workers; unset: the engine chooses (local: every core)"),
+    Setting("workers", "whole", None, "parallel workers; 0: none, to debug; unset: local takes every core"),
     Setting("slurm.partition", "text", None, "partition to submit to; unset: the site's default, as below"),
     Setting("slurm.account", "text", None, "account to charge"),
     Setting("slurm.qos", "text", None, "quality of service"),
@@ -168,10 +168,16 @@ def _text(value: Any, _: Path) -> str:
     return value
 
 
-def _count(value: Any, _: Path) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("a whole number from 1 on")
+def _whole(value: Any, _: Path) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a whole number")
     return value
+
+
+def _count(value: Any, folder: Path) -> int:
+    if _whole(value, folder) == 0:
+        raise ValueError("a whole number from 1 on")
+    return int(value)
 
 
 def _engine(value: Any, _: Path) -> str:
@@ -196,6 +202,7 @@ def _mapping(value: Any, _: Path) -> dict[str, Any]:
 _READERS: dict[str, Callable[[Any, Path], Any]] = {
     "path": _path,
     "text": _text,
+    "whole": _whole,
     "count": _count,
     "engine": _engine,
     "lines": _lines,
@@ -205,7 +212,7 @@ _READERS: dict[str, Callable[[Any, Path], Any]] = {
 
 def _from_text(kind: str, text: str) -> Any:
     """Read the text of a variable as TOML would have read the value; what does not parse stays text."""
-    if kind == "count" and text.strip().isdecimal():
+    if kind in ("whole", "count") and text.strip().isdecimal():
         return int(text)
     if kind == "table":
         import json

@@ -73,9 +73,9 @@ def crop_window(
     """The part of the image that training may look at for one person.
 
     A square of side ``factor * s`` about the box centre, where ``s`` is the long side of the box grown to
-    3:4 and multiplied by ``box_ratio``, never below 1.0 times the raw long side; cut at the image border, outside
-    of which every augmentation reads zeros anyway. SMPLer-X shifts boxes that leave the image back in before
-    it grows them (:func:`~hmtools.geometry.box.sanitize_xywh`), HMR2 does not: the window covers both.
+    3:4 and multiplied by ``box_ratio``, never below 1.0 times the raw long side; cut at the image border,
+    outside of which every augmentation reads zeros anyway. SMPLer-X shifts boxes that leave the image back in
+    before it grows them (:func:`~hmtools.geometry.box.sanitize_xywh`), HMR2 does not: the window covers both.
 
     Args:
         bbox_xywh: ``[x, y, w, h]`` in upright pixels.
@@ -98,10 +98,9 @@ def crop_window(
         centre = box[:2] + box[2:] / 2
         corners.append(np.concatenate([centre - side / 2, centre + side / 2]))
     low, high = np.min([c[:2] for c in corners], axis=0), np.max([c[2:] for c in corners], axis=0)
-    # A point p lies in pixel floor(p + 0.5): take every pixel that the square touches.
-    x0, y0 = (max(0, math.floor(value + 0.5)) for value in low)
-    x1 = min(width, math.floor(high[0] + 0.5) + 1)
-    y1 = min(height, math.floor(high[1] + 0.5) + 1)
+    # Bilinear sampling at p reads the pixels floor(p) and floor(p) + 1: take both at either end.
+    x0, y0 = (max(0, math.floor(value)) for value in low)
+    x1, y1 = min(width, math.floor(high[0]) + 2), min(height, math.floor(high[1]) + 2)
     return Window(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 

@@ -56,8 +56,9 @@ def defect(record: Record) -> str | None:
 def health_counts(record: Record) -> Counter[str]:
     """Facts worth counting about one accepted, normalised record.
 
-    ``box_partly_outside``, ``<part>_box_outside``, ``keypoints_outside`` (labelled joints beyond the image),
-    ``no_visible_keypoint``, ``betas_norm_over_15``, ``camera_not_orthonormal``, and ``records`` itself.
+    ``box_partly_outside``, ``<part>_bbox_xywh_outside``, ``keypoints_labelled`` (joints with confidence),
+    ``keypoints_outside`` (of those, beyond the image), ``no_visible_keypoint``, ``betas_norm_over_15``,
+    ``camera_not_orthonormal``, and ``records`` itself.
     """
     found: Counter[str] = Counter(records=1)
     width, height = record.width or 0, record.height or 0  # defect() has refused records without a size

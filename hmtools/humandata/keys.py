@@ -2,7 +2,8 @@
 
 A key names one person in one image, is a legal webdataset sample name (no dot: webdataset cuts at the first
 one) and a safe relative path. ``%``, ``.`` and blanks are percent-encoded, as is every character that a
-file name or terminal would choke on; ``/`` separates and is kept inside a sequence. Encoding is injective and
+file name or terminal would choke on and the first of two underscores that open a dataset name (webdataset
+skips ``__name__/`` as metadata); ``/`` separates and is kept inside a sequence. Encoding is injective and
 :func:`key_decode` is its inverse.
 """
 
@@ -49,7 +50,9 @@ def key_encode(dataset: str, split: str, sequence: str, frame: int, person: int)
 
 def image_key(dataset: str, split: str, sequence: str, frame: int) -> str:
     """The key without its ``_<person>``: names an image that all its people share."""
-    names = (_name(dataset, "dataset", slash=False), _name(split, "split", slash=False))
+    names = [_name(dataset, "dataset", slash=False), _name(split, "split", slash=False)]
+    if names[0].startswith("__"):
+        names[0] = "%5F" + names[0][1:]
     return f"{names[0]}/{names[1]}/{_name(sequence, 'sequence', slash=True)}/{_number(frame, 'frame'):06d}"
 
 
@@ -63,8 +66,11 @@ def key_decode(key: str) -> Key:
     last = _LAST.fullmatch(parts[-1])
     if last is None or len(parts) < 4:
         raise UsageError(f"not a record key: {key!r}; expected <dataset>/<split>/<sequence>/<frame>_<person>")
-    dataset, split, *sequence = (unquote(part, errors="strict") for part in parts[:-1])
-    found = Key(dataset, split, "/".join(sequence), int(last["frame"]), int(last["person"]))
+    try:
+        dataset, split, *sequence = (unquote(part, errors="strict") for part in parts[:-1])
+        found = Key(dataset, split, "/".join(sequence), int(last["frame"]), int(last["person"]))
+    except ValueError as error:  # escaped bytes that are no UTF-8, a number with thousands of digits
+        raise UsageError(f"not a record key: {key!r:.200} ({error})") from error
     if key_encode(found.dataset, found.split, found.sequence, found.frame, found.person) != key:
         raise UsageError(f"not a record key: {key!r} is not in canonical form")
     return found

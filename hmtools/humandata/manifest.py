@@ -26,7 +26,9 @@ class Manifest:
 
     Attributes:
         schema_version: of the record schema.
-        dataset: name of the set; ``split`` and ``role`` (train, val, test) of the part of it.
+        dataset: name of the set.
+        split: official name of the part of it that lies here.
+        role: what the split is for: train, val or test.
         card: title, homepage, licence, commercial use and citation of the set.
         spec: what the tables store: ``keypoints2d``, ``keypoints3d``, ``bodies``, ``widths``.
         converter: name and version of the converter, versions of the packages that shape the bytes.
@@ -108,12 +110,18 @@ def read_manifest(folder: Path) -> Manifest:
         values = json.loads(path.read_text())
         version = values.get("schema_version")
         if version != SCHEMA_VERSION:
+            newer = isinstance(version, int) and version > SCHEMA_VERSION
+            advice = "update hmtools" if newer else "convert the set again"
             raise SchemaError(
-                f"{path}: schema version {version}, this hmtools reads {SCHEMA_VERSION}; convert the set again"
+                f"{path}: schema version {version}, this hmtools reads {SCHEMA_VERSION}; {advice}"
             )
-        return Manifest(**values)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise SchemaError(f"{path}: damaged manifest ({error}); convert the set again") from error
+        manifest = Manifest(**values)
+        manifest.record_spec()
+        return manifest
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise SchemaError(
+            f"{path}: damaged manifest ({type(error).__name__}: {error}); convert the set again"
+        ) from error
 
 
 def _no_manifest(folder: Path) -> str:

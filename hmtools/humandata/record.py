@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 
-__all__ = ["Column", "FAMILIES", "Record", "columns"]
+__all__ = ["FAMILIES", "Column", "Record", "columns"]
 
 FAMILIES = ("smplx", "smpl", "smplh")
 """Body-model families; a column whose name starts with one of these exists only where a set has it."""

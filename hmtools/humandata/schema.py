@@ -26,6 +26,7 @@ __all__ = [
     "BATCH_ROWS",
     "MOTION_COLUMNS",
     "SCHEMA_VERSION",
+    "TRACKS_COLUMNS",
     "TRACKS_SCHEMA",
     "RecordSpec",
     "cell_shape",
@@ -151,57 +152,65 @@ def index_schema(parts: pa.Schema) -> pa.Schema:
     return parts.append(pa.field("part_row", pa.int32(), metadata={"unit": "row of the part file"}))
 
 
-TRACKS_SCHEMA = pa.schema(
-    [
-        pa.field("track_id", pa.string()),
-        pa.field("sequence", pa.string()),
-        pa.field(
-            "segment", pa.int32(), metadata={"unit": "0, 1, … within the track; a gap starts a new one"}
-        ),
-        pa.field("rows", pa.list_(pa.int64()), metadata={"unit": "row of index.arrow"}),
-        pa.field("frames", pa.list_(pa.int32()), metadata={"unit": "frame of the source video, ascending"}),
-        pa.field("fps", pa.float32(), metadata={"unit": "1/s, of the source"}),
-        pa.field("step", pa.int32(), metadata={"unit": "source frames from one row to the next"}),
-    ]
+TRACKS_COLUMNS: tuple[Column, ...] = (
+    Column("track_id", "str", "identity over time, as in the record"),
+    Column("sequence", "str", "sequence of the track"),
+    Column("segment", "i32", "0, 1, … within the track; a gap starts a new one"),
+    Column("rows", "i64[T]", "rows of index.arrow"),
+    Column("frames", "i32[T]", "frames of the source video, ascending"),
+    Column("fps", "f32", "frame rate of the source", "1/s"),
+    Column("step", "i32", "source frames from one row to the next"),
 )
-"""``tracks.arrow``: one row is one gap-free run of one person."""
+"""``tracks.arrow``: one row is one gap-free run of one person over T rows of the index."""
 
-MOTION_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("key", "str", "dataset/split/sequence of the clip, percent-encoded as record keys are"),
-    ("dataset", "str", "dataset name"),
-    ("split", "str", "official split name"),
-    ("sequence", "str", "sequence of the clip"),
-    ("subject", "str", "the release's own name of the person; null when unknown"),
-    ("fps", "f32", "frame rate, 1/s"),
-    ("frame_of_reference", "str", "world or camera: what global_orient and transl refer to"),
-    ("up_axis", "str", "axis of the world that points up, e.g. +z; null in camera frame"),
-    ("family", "str", "smpl, smplh or smplx"),
-    ("gender", "str", "gender of the model the numbers belong to"),
-    ("betas", "f32[*]", "shape, one per clip"),
-    ("frames", "i32[T]", "frame of the source video or capture"),
-    ("global_orient", "f32[T,3]", "root orientation, axis-angle, rad"),
-    ("body_pose", "f32[T,*]", "body pose, axis-angle, rad; 63 numbers (smplx, smplh) or 69 (smpl)"),
-    ("transl", "f32[T,3]", "translation, m"),
-    ("left_hand_pose", "f32[T,45]", "left hand, absolute, axis-angle, rad; null when unknown"),
-    ("right_hand_pose", "f32[T,45]", "right hand, absolute, axis-angle, rad; null when unknown"),
-    ("jaw_pose", "f32[T,3]", "jaw, axis-angle, rad; null when unknown"),
-    ("expression", "f32[T,*]", "expression; null when unknown"),
+_BODY_FRAME = "as frame_of_reference says"
+MOTION_COLUMNS: tuple[Column, ...] = (
+    Column("key", "str", "dataset/split/sequence of the clip, percent-encoded as record keys are"),
+    Column("dataset", "str", "dataset name"),
+    Column("split", "str", "official split name"),
+    Column("sequence", "str", "sequence of the clip"),
+    Column("subject", "str", "the release's own name of the person; null when unknown"),
+    Column("fps", "f32", "frame rate", "1/s"),
+    Column("frame_of_reference", "str", "world or camera: what global_orient and transl refer to"),
+    Column("up_axis", "str", "axis of the world that points up, e.g. +z; null in camera frame"),
+    Column("family", "str", "smpl, smplh or smplx"),
+    Column("gender", "str", "gender of the model the numbers belong to"),
+    Column("betas", "f32[*]", "shape, one per clip"),
+    Column("frames", "i32[T]", "frame of the source video or capture"),
+    Column("global_orient", "f32[T,3]", "root orientation, axis-angle", "rad", _BODY_FRAME),
+    Column("body_pose", "f32[T,*]", "body pose, axis-angle; 63 numbers (smplx, smplh) or 69 (smpl)", "rad"),
+    Column("transl", "f32[T,3]", "translation", "m", _BODY_FRAME),
+    Column("left_hand_pose", "f32[T,45]", "left hand, absolute, axis-angle; null when unknown", "rad"),
+    Column("right_hand_pose", "f32[T,45]", "right hand, absolute, axis-angle; null when unknown", "rad"),
+    Column("jaw_pose", "f32[T,3]", "jaw, axis-angle; null when unknown", "rad"),
+    Column("expression", "f32[T,*]", "expression; null when unknown"),
 )
 """``motion``: one row is one clip of T frames. World-frame bodies live only here."""
 
 
-def motion_schema() -> pa.Schema:
-    """Arrow schema of motion clips (AMASS, tracks for video models)."""
+def _list_type(cell: str) -> pa.DataType:
+    """Arrow type of a scalar or of lists whose length T or * may differ from row to row."""
+    kind, _, dims = cell.partition("[")
+    arrow: Any = _SCALARS[kind]
+    for size in reversed(dims.rstrip("]").split(",") if dims else ()):
+        arrow = pa.list_(arrow) if size in ("T", "*") else pa.list_(arrow, int(size))
+    return arrow
+
+
+def _list_schema(listed: tuple[Column, ...]) -> pa.Schema:
+    facts = [{"doc": column.doc, "unit": column.unit, "frame": column.frame} for column in listed]
     return pa.schema(
-        [pa.field(name, _motion_type(cell), metadata={"doc": doc}) for name, cell, doc in MOTION_COLUMNS]
+        [
+            pa.field(column.name, _list_type(column.cell), metadata={k: v for k, v in fact.items() if v})
+            for column, fact in zip(listed, facts, strict=True)
+        ]
     )
 
 
-def _motion_type(cell: str) -> pa.DataType:
-    kind, _, dims = cell.partition("[")
-    arrow: Any = _SCALARS[kind]
-    if not dims:
-        return arrow
-    for token in reversed(dims.rstrip("]").split(",")):
-        arrow = pa.list_(arrow) if token in ("T", "*") else pa.list_(arrow, int(token))
-    return arrow
+TRACKS_SCHEMA = _list_schema(TRACKS_COLUMNS)
+"""Arrow schema of ``tracks.arrow``."""
+
+
+def motion_schema() -> pa.Schema:
+    """Arrow schema of motion clips (AMASS, tracks for video models)."""
+    return _list_schema(MOTION_COLUMNS)

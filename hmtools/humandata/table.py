@@ -72,12 +72,21 @@ def _normaliser(column: Column, spec: RecordSpec) -> Callable[[Any], Any]:
             return value
 
         return enumeration
-    kinds = _PYTHON[column.cell]
+    return _scalar_normaliser(name, column.cell)
+
+
+def _scalar_normaliser(name: str, cell: str) -> Callable[[Any], Any]:
+    kinds, dtype = _PYTHON[cell], _NUMPY.get(cell)
 
     def scalar(value: Any) -> Any:
-        if not isinstance(value, kinds) or (isinstance(value, bool) and column.cell != "bool"):
-            raise SchemaError(f"{name}: expected {column.cell}, found {type(value).__name__} {value!r}")
-        return value
+        if not isinstance(value, kinds) or (isinstance(value, bool) and cell != "bool"):
+            raise SchemaError(f"{name}: expected {cell}, found {type(value).__name__} {value!r:.80}")
+        if dtype is None:
+            text = str(value)
+            text.encode()  # refuses what UTF-8 cannot hold
+            return text
+        plain = value.item() if isinstance(value, np.generic) else value
+        return dtype(plain).item()  # refuses a Python integer that does not fit; one of numpy would wrap
 
     return scalar
 
@@ -85,18 +94,20 @@ def _normaliser(column: Column, spec: RecordSpec) -> Callable[[Any], Any]:
 def normalise(record: Record, spec: RecordSpec) -> Record:
     """Bring every cell of ``record`` to its schema type, in place.
 
-    Arrays become float32 (or bool) of the declared shape; nothing is rounded but float64 → float32.
+    Arrays become float32 (or bool) of the declared shape, scalars plain Python values; nothing is rounded but
+    float64 → float32, where what is too large becomes infinite (a defect, see ``humandata.checks``).
 
     Raises:
         SchemaError: naming the column, the expected type or shape and what was found.
     """
-    for name, convert in _normalisers(spec):
-        value = getattr(record, name)
-        if value is not None:
-            try:
-                setattr(record, name, convert(value))
-            except (TypeError, ValueError, OverflowError) as error:
-                raise SchemaError(f"{name}: cannot store {value!r:.80}: {error}") from error
+    with np.errstate(over="ignore"):
+        for name, convert in _normalisers(spec):
+            value = getattr(record, name)
+            if value is not None:
+                try:
+                    setattr(record, name, convert(value))
+                except (TypeError, ValueError, OverflowError) as error:
+                    raise SchemaError(f"{name}: cannot store {value!r:.80}: {error}") from error
     return record
 
 

@@ -1,16 +1,16 @@
 """Random access to the rows of an Arrow file, at microseconds a row and about a kilobyte a batch.
 
-The file is memory-mapped. Of each record batch (≤ 256 rows) only the *places* of its buffers are kept, as one
-array of integers; a cell is then an index into a view of the whole map. No pyarrow scalar is ever made, and
-memory does not grow with the rows that were read. Cells are read-only views on the file.
+The file is memory-mapped. Of each record batch (≤ 256 rows) only the *places* of its buffers are kept, a
+tuple of integers; a cell is then an index into a view of the whole map. No pyarrow scalar is ever made, and
+what was read is not kept. Cells are read-only views on the file.
 """
 
 from __future__ import annotations
 
 import mmap
-from array import array
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import accumulate
 from math import prod
 from pathlib import Path
@@ -23,12 +23,33 @@ from hmtools.core.errors import SchemaError
 
 __all__ = ["RowFile"]
 
-Places: TypeAlias = "array[int]"
-Getter = Callable[["array[int]", int], Any]
-Program = list[tuple[str, Getter]]
+Places: TypeAlias = tuple[int, ...]
+Getter = Callable[[Places, int], Any]
 
-_NO_NULLS, _ALL_NULL, _SOME_NULL = "present", "null", "mixed"
 _PLACES = 3  # per column: validity bitmap, first buffer, second buffer (bytes of a string column)
+_EIGHT = tuple(bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256))
+
+
+@dataclass(slots=True)
+class _Program:
+    """How to read a row: its columns by kind, each with the position of its (first) place.
+
+    One loop per kind reads a cell in half the time that a function call per column takes.
+    """
+
+    wanted: list[int] = field(default_factory=list)
+    numbers: list[tuple[str, int, memoryview]] = field(default_factory=list)
+    arrays: list[tuple[str, int, np.ndarray[Any, Any], int]] = field(default_factory=list)
+    strings: list[tuple[str, int]] = field(default_factory=list)
+    words: list[tuple[str, int, list[str]]] = field(default_factory=list)
+    flags: list[tuple[str, int]] = field(default_factory=list)
+    others: list[tuple[str, Getter]] = field(default_factory=list)
+    nullable: list[tuple[str, int]] = field(default_factory=list)
+
+    def want(self, *places: int) -> int:
+        """Keep these of all the places of a batch; returns the position of the first."""
+        self.wanted += places
+        return len(self.wanted) - len(places)
 
 
 class RowFile:
@@ -56,10 +77,11 @@ class RowFile:
         # The footer's row counts are not exposed, so each batch is opened once (20 µs) and dropped.
         counts = [self._reader.get_batch(i).num_rows for i in range(self._reader.num_record_batches)]
         self._starts = [0, *accumulate(counts)]
-        self._batches: list[tuple[Places, Program] | None] = [None] * len(counts)
-        self._programs: dict[tuple[str, ...], Program] = {}
+        self._batches: list[tuple[Places, _Program] | None] = [None] * len(counts)
+        self._programs: dict[tuple[bool | None, ...], _Program] = {}
         self._empty = dict.fromkeys(self.schema.names)
-        self._views = _Views(self._map)
+        self._bytes = memoryview(self._map)
+        self._ends = self._numbers("i")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -73,22 +95,39 @@ class RowFile:
         batch = bisect_right(self._starts, index) - 1
         places, program = self._batches[batch] or self._find(batch)
         local = index - self._starts[batch]
+        byte, bit = local >> 3, 1 << (local & 7)
+        data, bits, ends = self._map, self._bytes, self._ends
         row = self._empty.copy()
-        for name, get in program:
+        for name, at, numbers in program.numbers:
+            row[name] = numbers[places[at] + local]
+        for name, at, cells, size in program.arrays:
+            row[name] = cells[places[at] + local * size]
+        for name, at in program.strings:
+            end, start = places[at] + local, places[at + 1]
+            row[name] = data[start + ends[end] : start + ends[end + 1]].decode()
+        for name, at, words in program.words:
+            row[name] = words[bits[places[at] + local]]
+        for name, at in program.flags:
+            row[name] = bits[places[at] + byte] & bit != 0
+        for name, get in program.others:
             row[name] = get(places, local)
+        for name, at in program.nullable:
+            if not bits[places[at] + byte] & bit:
+                row[name] = None
         return row
 
     def table(self) -> pa.Table:
         """The whole file as a table, zero copy."""
         return self._reader.read_all()
 
-    def _find(self, batch: int) -> tuple[Places, Program]:
+    def _find(self, batch: int) -> tuple[Places, _Program]:
         """Note where the buffers of one batch lie, in elements of their own size, and how to read them."""
         arrays = self._reader.get_batch(batch).columns
-        places, nulls = array("q"), []
+        places: list[int] = []
+        nulls: list[bool | None] = []  # whether a column has nulls; None: nothing else
         for column in arrays:
             missing = column.null_count
-            nulls.append(_SOME_NULL if 0 < missing < len(column) else _ALL_NULL if missing else _NO_NULLS)
+            nulls.append(None if missing == len(column) else missing > 0)
             data = column.indices if pa.types.is_dictionary(column.type) else column
             buffers = data.buffers()
             first = buffers[-1] if pa.types.is_fixed_size_list(column.type) else (*buffers, None)[1]
@@ -100,40 +139,82 @@ class RowFile:
         program = self._programs.get(pattern)
         if program is None:
             program = self._programs[pattern] = self._compile(arrays, pattern)
-        found = self._batches[batch] = (places, program)
+        found = self._batches[batch] = (tuple(places[i] for i in program.wanted), program)
         return found
 
     def _offset(self, buffer: pa.Buffer | None) -> int:
         return int(buffer.address) - self._base if buffer is not None else 0
 
-    def _compile(self, arrays: list[pa.Array], nulls: tuple[str, ...]) -> Program:
-        program = []
-        for number, (item, column, kind) in enumerate(zip(self.schema, arrays, nulls, strict=True)):
-            if kind == _ALL_NULL:
-                continue
-            words = column.dictionary.to_pylist() if pa.types.is_dictionary(item.type) else []
-            get = _present(item.type, number * _PLACES + 1, self._views, words)
-            if kind == _SOME_NULL:
-                get = _nullable(get, number * _PLACES, self._views.bytes)
-            program.append((item.name, get))
+    def _compile(self, arrays: list[pa.Array], nulls: tuple[bool | None, ...]) -> _Program:
+        """Sort the columns by kind; those without a value in the whole batch are left out."""
+        program = _Program()
+        for number, (name, column, some) in enumerate(zip(self.schema.names, arrays, nulls, strict=True)):
+            if some is not None:
+                self._add(program, name, column, number * _PLACES + 1)
+                if some:
+                    program.nullable.append((name, program.want(number * _PLACES)))
         return program
 
+    def _add(self, program: _Program, name: str, column: pa.Array, first: int) -> None:
+        kind = column.type
+        if pa.types.is_string(kind):
+            program.strings.append((name, program.want(first, first + 1)))
+        elif pa.types.is_list(kind):
+            at = program.want(first, first + 1)
+            program.others.append((name, self._variable(kind.value_type, at)))
+        elif pa.types.is_dictionary(kind):
+            program.words.append((name, program.want(first), column.dictionary.to_pylist()))
+        elif pa.types.is_boolean(kind):
+            program.flags.append((name, program.want(first)))
+        elif not pa.types.is_fixed_size_list(kind):
+            program.numbers.append((name, program.want(first), self._numbers(_numpy(kind).char)))
+        else:
+            shape = []
+            while pa.types.is_fixed_size_list(kind):
+                shape.append(kind.list_size)
+                kind = kind.value_type
+            at = program.want(first)
+            if pa.types.is_boolean(kind):
+                program.others.append((name, self._packed(tuple(shape), at)))
+            else:
+                program.arrays.append((name, at, self._cells(kind, tuple(shape)), prod(shape)))
 
-class _Views:
-    """The whole map seen as numbers of one kind each."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data = data
-        self.bytes = memoryview(data)
-        self._whole = np.frombuffer(data, np.uint8)
-
-    def numbers(self, code: str) -> memoryview:
+    def _numbers(self, code: str) -> memoryview:
+        """The whole map as Python numbers of one kind."""
         size = memoryview(b"").cast(code).itemsize  # type: ignore[call-overload]
-        return self.bytes[: len(self.bytes) // size * size].cast(code)  # type: ignore[call-overload, no-any-return]
+        return self._bytes[: len(self._bytes) // size * size].cast(code)  # type: ignore[call-overload, no-any-return]
 
-    def array(self, dtype: Any) -> np.ndarray[Any, Any]:
-        size = np.dtype(dtype).itemsize
-        return self._whole[: len(self._whole) // size * size].view(dtype)
+    def _cells(self, kind: pa.DataType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """The whole map as overlapping cells of one shape: cell i begins at element i."""
+        element = _numpy(kind)
+        count = len(self._map) // element.itemsize - prod(shape) + 1
+        steps = [prod(shape[axis + 1 :]) * element.itemsize for axis in range(len(shape))]
+        return np.ndarray((count, *shape), element, self._map, strides=(element.itemsize, *steps))
+
+    def _variable(self, kind: pa.DataType, at: int) -> Getter:
+        values, ends = self._cells(kind, ()), self._ends
+
+        def variable(places: Places, row: int) -> Any:
+            end, start = places[at] + row, places[at + 1]
+            return values[start + ends[end] : start + ends[end + 1]]
+
+        return variable
+
+    def _packed(self, shape: tuple[int, ...], at: int) -> Getter:
+        data, length = self._map, prod(shape)
+
+        def packed(places: Places, row: int) -> Any:
+            first = row * length
+            start, skip = places[at] + (first >> 3), first & 7
+            bits = b"".join([_EIGHT[byte] for byte in data[start : start + length // 8 + 2]])
+            return np.ndarray(shape, np.bool_, bits, skip)
+
+        return packed
+
+
+def _numpy(kind: pa.DataType) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
 
 
 def _first_size(kind: pa.DataType) -> int:
@@ -151,66 +232,3 @@ def _last_size(kind: pa.DataType) -> int:
     if pa.types.is_primitive(kind) and not pa.types.is_boolean(kind):
         return int(kind.bit_width) // 8
     return 1  # bytes of strings, bits of booleans, dictionary codes, nothing
-
-
-def _nullable(get: Getter, place: int, bits: memoryview) -> Getter:
-    def nullable(places: Places, row: int) -> Any:
-        return get(places, row) if bits[places[place] + (row >> 3)] >> (row & 7) & 1 else None
-
-    return nullable
-
-
-def _present(kind: pa.DataType, place: int, views: _Views, words: list[str]) -> Getter:
-    if pa.types.is_dictionary(kind):
-        codes = views.numbers("b")
-        return lambda places, row: words[codes[places[place] + row]]
-    if pa.types.is_string(kind):
-        ends, data = views.numbers("i"), views.data
-
-        def string(places: Places, row: int) -> str:
-            at, base = places[place] + row, places[place + 1]
-            return data[base + ends[at] : base + ends[at + 1]].decode()
-
-        return string
-    if pa.types.is_boolean(kind):
-        bits = views.bytes
-        return lambda places, row: bool(bits[places[place] + (row >> 3)] >> (row & 7) & 1)
-    if pa.types.is_fixed_size_list(kind):
-        return _fixed(kind, place, views)
-    if pa.types.is_list(kind):
-        ends, values = views.numbers("i"), views.array(kind.value_type.to_pandas_dtype())
-
-        def variable(places: Places, row: int) -> Any:
-            at, base = places[place] + row, places[place + 1]
-            return values[base + ends[at] : base + ends[at + 1]]
-
-        return variable
-    numbers = views.numbers(np.dtype(kind.to_pandas_dtype()).char)
-    return lambda places, row: numbers[places[place] + row]
-
-
-def _fixed(kind: pa.DataType, place: int, views: _Views) -> Getter:
-    shape = []
-    while pa.types.is_fixed_size_list(kind):
-        shape.append(kind.list_size)
-        kind = kind.value_type
-    length = prod(shape)
-    if pa.types.is_boolean(kind):
-        packed = views.array(np.uint8)
-
-        def flags(places: Places, row: int) -> Any:
-            first = row * length
-            start, skip = places[place] + (first >> 3), first & 7
-            bits = np.unpackbits(packed[start : start + length // 8 + 2], bitorder="little")
-            return bits[skip : skip + length].astype(bool).reshape(shape)
-
-        return flags
-    values = views.array(kind.to_pandas_dtype())
-
-    def vector(places: Places, row: int) -> Any:
-        start = places[place] + row * length
-        return values[start : start + length]
-
-    if len(shape) == 1:
-        return vector
-    return lambda places, row: vector(places, row).reshape(shape)

@@ -24,8 +24,9 @@ def summarise(folder: Path) -> dict[str, Any]:
     Returns:
         ``dataset, split, records, images, people_per_image, sequences, tracks, bytes``; ``images_stored``
         (crop, full or none); ``nulls``: column → share of null rows, without columns that the set never
-        has; ``box_long_side_px`` and ``image_size_px``: percentiles 0, 5, 50, 95, 100; ``visibility``:
-        joint → share of records where it is labelled; ``health, rejected, filtered`` of the manifest.
+        has; ``box_long_side_px`` and ``image_size_px``: percentiles 0, 5, 50, 95, 100; ``keypoints``:
+        convention of the source's 2D joints, or None; ``visibility``: joint → share of records where it
+        is labelled; ``health, rejected, filtered`` of the manifest.
 
     Raises:
         LayoutError: if ``folder`` is not a finished split.
@@ -64,6 +65,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "nulls": {name: round(count / rows, 4) for name, count in nulls.items()} if rows else {},
         "box_long_side_px": _percentiles(sides),
         "image_size_px": _percentiles(sizes),
+        "keypoints": manifest.spec["keypoints2d"],
         "visibility": _visibility(manifest.spec["keypoints2d"], seen, rows),
         "health": manifest.health,
         "rejected": manifest.rejected,

@@ -9,10 +9,17 @@ from pathlib import Path, PurePosixPath
 from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import SchemaError, UnsafeFileError
 
-__all__ = ["TarWriter", "iter_members"]
+__all__ = ["TarWriter", "iter_members", "member_room"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
+_DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError)  # what tarfile raises on hostile headers
+
+
+def member_room(name: str, data: bytes) -> int:
+    """Bytes that a member takes in an archive, at most."""
+    # its header, up to a block of padding, and two blocks more than a long name takes
+    return 4 * _BLOCK + 4 * len(name) + len(data)
 
 
 class TarWriter:
@@ -42,22 +49,43 @@ def iter_members(path: Path) -> Iterator[tuple[str, int, bytes]]:
     """Yield (name, offset of the data, data) of every member, in order.
 
     Raises:
-        UnsafeFileError: for a link, a device or a name that leaves the archive's folder.
-        SchemaError: for a truncated or damaged archive.
+        UnsafeFileError: for a link, a device, a sparse file or a name that leaves the archive's folder.
+        SchemaError: for a truncated or damaged archive; at the latest when the members are used up.
     """
+    size, end = path.stat().st_size, 0
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                name = PurePosixPath(member.name)
-                if not member.isreg() or name.is_absolute() or ".." in name.parts or "\\" in member.name:
-                    raise UnsafeFileError(
-                        f"{path}: member {member.name!r} is not a plain file inside the archive; "
-                        "the tar was not written by hmtools and is refused"
-                    )
-                stream = archive.extractfile(member)
-                data = stream.read() if stream is not None else b""
-                if len(data) != member.size:
+                _refuse_unsafe(path, member)
+                end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
+                if not member.offset_data <= end <= size:
                     raise SchemaError(f"{path}: ends inside member {member.name!r}; copy or convert it again")
-                yield member.name, member.offset_data, data
-    except tarfile.TarError as error:
+                stream = archive.extractfile(member)
+                yield member.name, member.offset_data, stream.read() if stream is not None else b""
+    except _DAMAGE as error:
         raise SchemaError(f"{path}: damaged tar archive ({error}); copy or convert it again") from error
+    _check_end(path, end)
+
+
+def _refuse_unsafe(path: Path, member: tarfile.TarInfo) -> None:
+    name = PurePosixPath(member.name)
+    plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and member.sparse is None
+    if not plain or name.is_absolute() or ".." in name.parts or "\\" in member.name:
+        raise UnsafeFileError(
+            f"{path}: member {member.name!r} is not a plain file inside the archive; "
+            "the tar was not written by hmtools and is refused"
+        )
+
+
+def _check_end(path: Path, end: int) -> None:
+    """Refuse an archive whose end marker is missing: to tarfile a damaged or absent header is the end as well."""
+    rest = zeros = 0
+    with path.open("rb") as file:
+        file.seek(end)
+        while piece := file.read(1 << 20):
+            rest += len(piece)
+            zeros += piece.count(0)
+    if zeros != rest or rest < 2 * _BLOCK:
+        raise SchemaError(
+            f"{path}: no end of archive at byte {end}, members are missing or damaged; copy or convert it again"
+        )

@@ -1,0 +1,67 @@
+"""The README's commands, run as a new user would: the ``bash`` and ``python`` blocks, in order, in one folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    return [body for kind, body in FENCE.findall(README.read_text()) if kind == language]
+
+
+def run(arguments: list[str], folder: Path, code: int = 0) -> str:
+    scripts = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(folder),
+    }
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_make_targets_are_first() -> None:
+    assert [line.split()[:2] for line in blocks("bash")[0].splitlines()] == [
+        ["make", "demo"],
+        ["make", "test"],
+    ]
+
+
+def test_commands_run_in_order(tmp_path: Path) -> None:
+    commands = [
+        line.partition("  #")[0].strip()
+        for block in blocks("bash")[1:]
+        for line in block.splitlines()
+        if line.strip()
+    ]
+    assert len(commands) >= 10
+    assert all(command.startswith("hmtools ") for command in commands)
+    for command in commands:
+        run(["bash", "-c", f"set -e; {command}"], tmp_path)
+    assert (tmp_path / "shards/mscoco/val2017/manifest.json").is_file()
+    assert (tmp_path / "shards/mine/train/manifest.json").is_file()
+    assert (tmp_path / "sheet.html").stat().st_size > 10_000
+
+    reads = blocks("python")
+    assert len(reads) == 2
+    shown = [run([sys.executable, "-c", block], tmp_path) for block in reads]
+    assert shown[0].splitlines()[0].split()[1].startswith("mscoco/val2017/val2017/")
+    assert "jpg" in shown[1]
+    assert "bbox_xywh" not in shown[1]  # numbers are in the npz member, not in the json
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_settings_example_loads(block: str, tmp_path: Path) -> None:
+    (tmp_path / "hmtools.toml").write_text(block)
+    shown = run(["hmtools", "config", "--json"], tmp_path)
+    assert "/data/raw" in shown
