@@ -1,4 +1,4 @@
-"""The README's commands, run as a new user would: the ``bash`` and ``python`` blocks, in order, in one folder."""
+"""The README's commands, run as a new user would: its code blocks, in order, in one folder."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
 
 
 def _page(settings: Settings, files: list[Path]) -> str:
-    """Aligned columns rather than a boxed table: paths stay whole, and ``grep`` finds a setting on one line."""
+    """Aligned columns, no boxed table: paths stay whole, and ``grep`` finds a setting on one line."""
     from hmtools.core.settings import SETTINGS
 
     rows = [("setting", "value", "from")]

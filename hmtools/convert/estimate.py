@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hmtools.convert.run import Plan
 from hmtools.convert.unit import convert_unit
+from hmtools.core.image import opencv
 
 __all__ = ["Estimate", "estimate"]
 
@@ -36,24 +37,26 @@ def estimate(plan: Plan, workers: int) -> Estimate:
         plan: of one split.
         workers: processes that the conversion would use.
     """
-    images = sum(unit.images for unit in plan.units)
+    images, people = sum(unit.images for unit in plan.units), sum(unit.expected for unit in plan.units)
     nbytes, seconds, sampled = 0, 0.0, 0
     if plan.units:
         unit = plan.units[len(plan.units) // 2]
         with tempfile.TemporaryDirectory(prefix="hmtools-dry-run-") as folder:
-            task = replace(plan.task, out=Path(folder), take={unit.index: _SAMPLE}, strict=False)
+            sampled = min(_SAMPLE, unit.images)
+            task = replace(plan.task, out=Path(folder), take={unit.index: sampled}, strict=False)
+            opencv()  # its import is no work that grows with the set
             began = time.perf_counter()
             result = convert_unit(task, unit)
             seconds = time.perf_counter() - began
-        sampled = min(_SAMPLE, unit.images)
-        scale = images / max(sampled, 1)
+        # by people and not by images: every Nth record, or one sequence, may leave few of them in most images
+        scale = people / max(sum(result.counts[n] for n in ("records", "rejected", "filtered")), 1)
         # every row is stored twice, in its part and in the index
         tables = sum(file.nbytes for file in result.files if file.name.endswith(".arrow"))
         nbytes = round(scale * (sum(file.nbytes for file in result.files) + tables))
         seconds *= scale / max(1, min(workers, len(plan.units)))
     return Estimate(
         units=len(plan.units),
-        people=sum(unit.expected for unit in plan.units),
+        people=people,
         images=images,
         nbytes=nbytes,
         seconds=seconds,

@@ -137,8 +137,8 @@ def wanted_splits(dataset: Dataset, wanted: Sequence[str]) -> list[str]:
 def _splits(dataset: Dataset, root: Path, wanted: Sequence[str]) -> list[str]:
     if wanted:
         return wanted_splits(dataset, wanted)
-    # nothing named: what is there; if nothing is, the layout check names what the first split misses
-    return dataset.found_splits(root) or list(dataset.splits)[:1]
+    # nothing named: what is there; if nothing is, the layout check names what every split misses
+    return dataset.found_splits(root) or list(dataset.splits)
 
 
 def _plan(task: ConvertTask, limit: int | None) -> Plan:
@@ -281,7 +281,6 @@ def convert(
     for plan in plans:
         if started is not None:
             started(plan)
-        plan.task.out.mkdir(parents=True, exist_ok=True)
         job = Job(
             name=f"convert {plan.name}",
             out=plan.task.out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from hmtools.core.errors import UnitError, UnsafeFileError
 from hmtools.core.image import ImageError, decode_rgb, encode_jpeg, encode_png, opencv, probe
-from hmtools.datasets.base import Dataset, Rejected
+from hmtools.datasets.base import Dataset, Rejected, safe_path
 from hmtools.engine.job import Result, Unit
 from hmtools.geometry.crop import crop_window, image_op_affine, undo_image_op
 from hmtools.humandata.checks import defect, health_counts
@@ -29,6 +30,9 @@ __all__ = ["EXAMPLES", "ConvertTask", "convert_unit"]
 
 EXAMPLES = 10
 """Rejections that are listed with their source; all are counted."""
+
+# What the system says when there is no file of the annotated name; anything else is trouble of the disk.
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 Image = npt.NDArray[np.uint8]
 
@@ -123,7 +127,7 @@ def _frames(task: ConvertTask, unit: Unit, spec: RecordSpec, tally: _Tally) -> I
     kept = _kept(task, unit, tally)
     keys: set[str] = set()
     for _, group in groupby(kept, key=lambda r: (r.sequence, r.frame, r.image_path)):
-        people = [record for record in group if _accept(record, spec, keys, tally)]
+        people = [record for record in group if _accept(task, record, spec, keys, tally)]
         if people:
             yield people
 
@@ -140,14 +144,20 @@ def _kept(task: ConvertTask, unit: Unit, tally: _Tally) -> Iterator[Record]:
             yield found
 
 
-def _accept(record: Record, spec: RecordSpec, keys: set[str], tally: _Tally) -> bool:
+def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str], tally: _Tally) -> bool:
     record.dataset, record.split = spec.dataset, spec.split
     record.key = key_encode(
         spec.dataset, spec.split, record.sequence or "", _int(record.frame), _int(record.person)
     )
-    problem = "duplicate_key" if record.key in keys else defect(normalise(record, spec))
+    problem, detail = "duplicate_key" if record.key in keys else defect(normalise(record, spec)), record.key
+    try:
+        safe_path(
+            task.root, record.image_path or ""
+        )  # also where no image is stored: readers follow the name
+    except UnsafeFileError as error:
+        problem, detail = "unsafe_path", str(error)
     if problem:
-        tally.reject(Rejected(problem, _source(record), record.key))
+        tally.reject(Rejected(problem, _source(record), detail))
         return False
     keys.add(record.key)
     return True
@@ -169,7 +179,7 @@ def _store(task: ConvertTask, people: list[Record], writer: PartWriter, tally: _
         return
     try:
         data, kind, image = _load(task, people[0])
-    except (ImageError, FileNotFoundError, UnsafeFileError) as error:
+    except ImageError as error:
         _without_image(task, people, error, writer, tally)
         return
     tally.images += 1
@@ -186,7 +196,14 @@ def _count(people: Sequence[Record], tally: _Tally) -> None:
 
 def _load(task: ConvertTask, record: Record) -> tuple[bytes, str, Image]:
     """Encoded bytes, their kind and the decoded pixels (as the file has them)."""
-    data = task.dataset.image_bytes(task.root, record.image_path or "")
+    try:
+        data = task.dataset.image_bytes(task.root, record.image_path or "")
+    except UnsafeFileError as error:
+        raise ImageError("unsafe_path", str(error)) from error
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise ImageError("image_missing", "no such file") from error
     kind = probe(data).kind
     image = decode_rgb(data)
     labelled = (record.height, record.width)
@@ -200,19 +217,14 @@ def _load(task: ConvertTask, record: Record) -> tuple[bytes, str, Image]:
 
 
 def _without_image(
-    task: ConvertTask, people: Sequence[Record], error: Exception, writer: PartWriter, tally: _Tally
+    task: ConvertTask, people: Sequence[Record], error: ImageError, writer: PartWriter, tally: _Tally
 ) -> None:
     """Reject the people of an unusable image; sets used for video keep the rows, so tracks have no gap."""
-    if isinstance(error, ImageError):
-        reason, detail = error.reason, error.detail
-    else:
-        missing = isinstance(error, FileNotFoundError)
-        reason, detail = ("image_missing", "no such file") if missing else ("unsafe_path", str(error))
     for record in people:
-        tally.reject(Rejected(reason, _source(record), detail))
+        tally.reject(Rejected(error.reason, _source(record), error.detail))
     if task.dataset.video:
         for record in people:
-            record.meta = _with_reason(record.meta, reason)
+            record.meta = _with_reason(record.meta, error.reason)
         writer.add(people, None, "")
         _count(people, tally)
 

@@ -175,13 +175,13 @@ class Dataset:
             LayoutError: listing every missing path with its download page, and the tree wanted.
         """
         gaps = {s for split in splits for s in self.missing(root, split)}
+        lines = [
+            f"  {root / ' or '.join(s.paths)}\n      from {s.page}"
+            for s in sorted(gaps, key=lambda s: s.paths)
+        ]
         if not root.is_dir():
-            raise LayoutError(f"{root}: no such folder\n\n{self.layout_help()}")
-        if gaps:
-            lines = [
-                f"  {root / ' or '.join(s.paths)}\n      from {s.page}"
-                for s in sorted(gaps, key=lambda s: s.paths)
-            ]
+            lines.insert(0, f"  {root}: no such folder")
+        if lines:
             raise LayoutError(
                 f"{self.title}: missing below {root}\n" + "\n".join(lines) + f"\n\n{self.layout_help()}"
             )

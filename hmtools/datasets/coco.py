@@ -10,6 +10,8 @@ pixels, origin top-left; keypoints K x (x, y, v) with v 0 not labelled, 1 labell
 | images[].width, images[].height | width, height |
 | images[].id | meta.image_id |
 | images[] (position) | frame |
+| images[].license, images[].date_captured | not a column: no consumer needs them |
+| images[].coco_url, images[].flickr_url | not a column: the file name says which image it is |
 | annotations[].id | source_id, meta.ann_id |
 | annotations[] (position) | source_index |
 | annotations[].image_id | joins the image |
@@ -23,11 +25,13 @@ pixels, origin top-left; keypoints K x (x, y, v) with v 0 not labelled, 1 labell
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeAlias
 
@@ -42,12 +46,25 @@ from hmtools.humandata.keypoints import convention
 from hmtools.humandata.record import Record
 from hmtools.humandata.schema import RecordSpec
 
-__all__ = ["IMAGES_PER_UNIT", "Coco", "Person", "numbers", "plan_coco", "points", "read_coco", "visibility"]
+__all__ = [
+    "IMAGES_PER_UNIT",
+    "Coco",
+    "Person",
+    "coco_meta",
+    "flag",
+    "numbers",
+    "plan_coco",
+    "points",
+    "read_coco",
+    "visibility",
+]
 
 IMAGES_PER_UNIT = 512
 """Images of a unit: about 40 MB of crops, half a minute of work, 231 units for train2017."""
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+
+_INT32 = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +83,9 @@ class Person:
 class CocoUnit:
     """Payload of a unit: byte ranges of its images and annotations in one JSON file.
 
-    ``frames`` rows: frame, start, end. ``people`` rows: row of ``frames``, person, source_index, start, end.
-    ``strays`` are rows of the file that belong to no image: (position, what is wrong).
+    ``frames`` rows: frame, start, end. ``people`` rows: row of ``frames``, person, source_index, start, end,
+    1 where an earlier annotation has the same id. ``strays`` are rows of the file that belong to no image:
+    (position, what is wrong).
     """
 
     split: str
@@ -82,6 +100,8 @@ def plan_coco(file: Path, split: str) -> list[Unit]:
     Raises:
         LayoutError: if the file is not JSON or lists no images or no people.
     """
+    if not file.is_file():
+        raise LayoutError(f"{file}: not a file; expected a COCO annotation file")
     images, annotations, strays = _scan(file)
     if not len(images) or not len(annotations):
         raise LayoutError(
@@ -92,47 +112,54 @@ def plan_coco(file: Path, split: str) -> list[Unit]:
     place = np.minimum(np.searchsorted(ids, annotations[:, 1]), len(ids) - 1)
     known = ids[place] == annotations[:, 1]
     strays += [(int(row), "image_id that `images` does not have") for row in annotations[~known, 0]]
-    annotations, frame = annotations[known], order[place[known]]
-    rows = np.argsort(frame, kind="stable")  # by frame, then by position in the file
-    annotations, frame = annotations[rows], frame[rows]
-    used, first, counts = np.unique(frame, return_index=True, return_counts=True)
-    person = np.arange(len(frame)) - np.repeat(first, counts)
-    units: list[Unit] = []
-    for start in range(0, max(len(used), 1), IMAGES_PER_UNIT):
-        numbers = used[start : start + IMAGES_PER_UNIT]
-        span = np.isin(frame, numbers)
-        local = np.searchsorted(numbers, frame[span])
-        people = np.column_stack([local, person[span], annotations[span][:, [0, 2, 3]]])
-        frames = np.column_stack([numbers, images[numbers, 1:]])
-        payload = CocoUnit(split, frames, people, tuple(sorted(strays)) if start == 0 else ())
-        units.append(
-            Unit(
-                index=len(units),
-                name=f"{split} images {numbers.min(initial=0)}-{numbers.max(initial=0)}",
-                payload=payload,
-                expected=len(people),
-                images=len(frames),
-                sequences=(split,),
-            )
-        )
-    return units
+    annotations, image = annotations[known], order[place[known]]
+    rows = np.argsort(image, kind="stable")  # by frame, then by position in the file
+    annotations, image = annotations[rows], image[rows]
+    used, first, counts = np.unique(image, return_index=True, return_counts=True)
+    local = np.repeat(np.arange(len(used)) % IMAGES_PER_UNIT, counts)
+    person = np.arange(len(image)) - np.repeat(first, counts)
+    people = np.column_stack([local, person, annotations[:, [0, 2, 3, 4]]])
+    bounds = [*first[::IMAGES_PER_UNIT].tolist(), len(people)]
+    units = [
+        _unit(number, split, images[used[number * IMAGES_PER_UNIT :][:IMAGES_PER_UNIT], 1:], people[low:high])
+        for number, (low, high) in enumerate(pairwise(bounds))
+    ]
+    units = units or [_unit(0, split, images[:0, 1:], people)]
+    return [replace(units[0], payload=replace(units[0].payload, strays=tuple(sorted(strays)))), *units[1:]]
+
+
+def _unit(index: int, split: str, frames: Table, people: Table) -> Unit:
+    numbers = frames[:, 0]
+    return Unit(
+        index=index,
+        name=f"{split} images {numbers.min(initial=0)}-{numbers.max(initial=0)}",
+        payload=CocoUnit(split, frames, people),
+        expected=len(people),
+        images=len(frames),
+        sequences=(split,),
+    )
 
 
 def _scan(file: Path) -> tuple[Table, Table, list[tuple[int, str]]]:
-    """Images (id, start, end), annotations (position, image id, start, end) and rows that are neither."""
+    """Images (id, position, start, end), annotations (position, image id, start, end, repeated), strays."""
     images, annotations = array("q"), array("q")
     strays: list[tuple[int, str]] = []
+    seen: set[int | str] = set()
     for element in iter_elements(file):
         if element.key == "images" and _number(element.value, "id") is not None:
-            images.extend((element.value["id"], element.start, element.end))
+            images.extend((element.value["id"], element.index, element.start, element.end))
         elif element.key == "annotations":
             number = _number(element.value, "image_id")
             if number is None:
                 broken = isinstance(element.value, Broken)
                 strays.append((element.index, element.value.problem if broken else "no integer image_id"))
-            else:
-                annotations.extend((element.index, number, element.start, element.end))
-    return _table(images, 3), _table(annotations, 4), strays
+                continue
+            name = element.value.get("id")
+            repeated = isinstance(name, int | str) and name in seen
+            if isinstance(name, int | str):
+                seen.add(name)
+            annotations.extend((element.index, number, element.start, element.end, repeated))
+    return _table(images, 4), _table(annotations, 5), strays
 
 
 def _number(value: Any, name: str) -> int | None:
@@ -153,40 +180,38 @@ def read_coco(
         file: the annotation file that was planned.
         unit: payload made by :func:`plan_coco`.
         image_path: file name as annotated → path relative to the root.
-        fill: adds to a record what the annotation holds beyond its box; raises KeyError, TypeError or
-            ValueError for a malformed row.
+        fill: adds to a record what the annotation holds beyond its box; raises KeyError, TypeError,
+            ValueError or OverflowError for a malformed row.
     """
     for position, problem in unit.strays:
         yield Rejected("broken_row", f"{file.name} annotations[{position}]", problem)
-    seen: set[Any] = set()
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        for row, person, source_index, start, end in unit.people.tolist():
+        for row, person, source_index, start, end, repeated in unit.people.tolist():
             frame, first, last = unit.frames[row].tolist()
             where = f"{file.name} annotations[{source_index}]"
             try:
-                image, annotation = (
-                    read_element(descriptor, first, last),
-                    read_element(descriptor, start, end),
-                )
+                image = read_element(descriptor, first, last)
+                annotation = read_element(descriptor, start, end)
                 where = f"{image['file_name']} annotation {annotation['id']}"
-                found = Person(annotation, image, frame, person, source_index, unit.split)
-                if annotation["id"] in seen:
+                if repeated:
                     yield Rejected("duplicate_annotation", where, "its id occurs twice")
                     continue
-                seen.add(annotation["id"])
+                found = Person(annotation, image, frame, person, source_index, unit.split)
                 yield _left_out(found, where) or _record(found, image_path, fill)
-            except (KeyError, TypeError, ValueError) as error:
-                yield Rejected("broken_row", where, f"{type(error).__name__}: {error}")
+            except KeyError as error:
+                yield Rejected("broken_row", where, f"has no {error}")
+            except (TypeError, ValueError, OverflowError) as error:
+                yield Rejected("broken_row", where, str(error))
     finally:
         os.close(descriptor)
 
 
 def _left_out(found: Person, where: str) -> Rejected | None:
     """The rules of every COCO consumer: crowds and people without a labelled body joint are not stored."""
-    if found.annotation.get("iscrowd", 0):
+    if _whole(found.annotation, "iscrowd", 0):
         return Rejected("crowd", where, by_rule=True)
-    if not found.annotation.get("num_keypoints", 1):
+    if not _whole(found.annotation, "num_keypoints", 1):
         return Rejected("no_keypoints", where, by_rule=True)
     return None
 
@@ -195,30 +220,64 @@ def _record(
     found: Person, image_path: Callable[[str], str], fill: Callable[[Person, Record], None]
 ) -> Record:
     annotation, image = found.annotation, found.image
-    name = str(image["file_name"])
+    name = _text(image, "file_name")
     record = Record(
         sequence=found.sequence,
         frame=found.frame,
         source_frame=PurePosixPath(name).stem,
         person=found.person,
-        source_id=str(annotation["id"]),
+        source_id=_text(annotation, "id"),
         source_index=found.source_index,
         image_path=image_path(name),
         image_op="none",
-        height=int(image["height"]),
-        width=int(image["width"]),
+        height=_whole(image, "height"),
+        width=_whole(image, "width"),
         bbox_xywh=[*numbers(annotation["bbox"], 4), 1.0],
     )
     fill(found, record)
     return record
 
 
+def _text(row: Mapping[str, Any], name: str) -> str:
+    """A name: text, or an integer as text."""
+    value = row[name]
+    if not isinstance(value, int | str):
+        raise TypeError(f"{name}: expected text or an integer, found {value!r:.40}")
+    text = str(value)
+    text.encode()  # JSON can escape what no file name and no column can hold
+    return text
+
+
+def _whole(row: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = row[name] if default is None else row.get(name, default)
+    if not isinstance(value, int | float) or value != int(value) or abs(value) >= _INT32:
+        raise TypeError(f"{name}: expected a whole number, found {value!r:.40}")
+    return int(value)
+
+
+def flag(row: Mapping[str, Any], name: str) -> bool:
+    """A truth value of an annotation: true or false, or 1 or 0.
+
+    Raises:
+        KeyError: if it is missing.
+        TypeError: for anything else; text such as "false" would count as true.
+    """
+    value = row[name]
+    if not isinstance(value, int) or value not in (0, 1):
+        raise TypeError(f"{name}: expected true or false, found {value!r:.40}")
+    return bool(value)
+
+
 def numbers(values: Sequence[Any], count: int) -> list[float]:
     """``values`` as floats.
 
     Raises:
+        TypeError: if they are no list of numbers; text is none, whatever it says.
         ValueError: unless there are exactly ``count``.
+        OverflowError: for an integer that no float holds.
     """
+    if not isinstance(values, list) or not {type(value) for value in values} <= {int, float}:
+        raise TypeError(f"expected {count} numbers, found {values!r:.80}")
     if len(values) != count:
         raise ValueError(f"expected {count} numbers, found {len(values)}")
     return [float(value) for value in values]
@@ -228,8 +287,14 @@ def points(values: Sequence[Any], count: int) -> np.ndarray[Any, np.dtype[np.flo
     """``count`` flat x, y, v triples as float32 (count, 3), confidence 1 where v > 0; pixels.
 
     An unlabelled joint has no place: whatever its x and y say becomes 0 with confidence 0.
+
+    Raises:
+        TypeError, ValueError, OverflowError: as :func:`numbers`, and ValueError for a v that is no number.
     """
-    found = np.array(numbers(values, 3 * count), np.float32).reshape(count, 3)
+    with np.errstate(over="ignore"):  # beyond float32: infinite, which is rejected as such
+        found = np.array(numbers(values, 3 * count), np.float32).reshape(count, 3)
+    if np.isnan(found[:, 2]).any():
+        raise ValueError("v of a joint is NaN")
     found[:, 2] = found[:, 2] > 0
     return np.where(found[:, 2:] > 0, found, np.float32(0))
 
@@ -298,11 +363,26 @@ DIR/        the images, named as images[].file_name says
         def fill(found: Person, record: Record) -> None:
             values = found.annotation["keypoints"]
             record.keypoints2d_original = points(values, self.joints.count)
-            record.meta = json_text({"ann_id": found.annotation["id"], "visibility": visibility(values)})
+            record.meta = coco_meta(found)
 
         return read_coco(self._file(), unit.payload, str, fill)
 
 
 def visibility(values: Sequence[Any]) -> str:
-    """The v of each x, y, v triple as one digit each: 0 not labelled, 1 hidden, 2 visible."""
-    return "".join(str(int(v)) for v in values[2::3])
+    """The v of each x, y, v triple as one digit each: 0 not labelled, 1 hidden, 2 visible.
+
+    Where v is a score, it counts as labelled above 0, as in :func:`points`.
+    """
+    return "".join(str(min(9, max(0, math.ceil(v)))) for v in values[2::3])
+
+
+def coco_meta(found: Person) -> str:
+    """What the columns do not hold: ids as the file has them, and the v of the body joints."""
+    annotation = found.annotation
+    return json_text(
+        {
+            "ann_id": annotation["id"],
+            "image_id": found.image["id"],
+            "visibility": visibility(annotation["keypoints"]),
+        }
+    )

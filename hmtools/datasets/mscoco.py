@@ -23,14 +23,14 @@ The parts stand in the official order of the 133 joints: body, feet, face, left 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 
 from hmtools.core.errors import LayoutError
-from hmtools.datasets.base import Dataset, Option, Rejected, Source, json_text
-from hmtools.datasets.coco import Person, numbers, plan_coco, points, read_coco, visibility
+from hmtools.datasets.base import Dataset, Option, Rejected, Source
+from hmtools.datasets.coco import Person, coco_meta, flag, numbers, plan_coco, points, read_coco
 from hmtools.datasets.registry import register
 from hmtools.engine.job import Unit
 from hmtools.humandata.record import Record
@@ -130,17 +130,17 @@ MSCOCO/
     def read(self, root: Path, unit: Unit) -> Iterator[Record | Rejected]:
         """People with a box and body joints; with whole-body labels also feet, face and hands."""
         split = unit.payload.split
-        folder = self._find(self._images(split), root).relative_to(root).as_posix()
+        folder = PurePosixPath(self._find(self._images(split), root).relative_to(root))
         fill = _fill_wholebody if self._wholebody(root, split) else _fill_body
         labels = self._find(self._labels(split), root)
-        return read_coco(labels, unit.payload, lambda name: f"{folder}/{name}", fill)
+        # joined as paths: an absolute name stays one, and is refused
+        return read_coco(labels, unit.payload, lambda name: str(folder / name), fill)
 
 
 def _fill_body(found: Person, record: Record) -> None:
-    annotation = found.annotation
-    record.keypoints2d_original = points(annotation["keypoints"], 17)
+    record.keypoints2d_original = points(found.annotation["keypoints"], 17)
     record.valid_keypoints3d = False
-    record.meta = _meta(annotation, found.image)
+    record.meta = coco_meta(found)
 
 
 def _fill_wholebody(found: Person, record: Record) -> None:
@@ -148,20 +148,10 @@ def _fill_wholebody(found: Person, record: Record) -> None:
     parts = [points(annotation[field], count) for field, count in _PARTS]
     record.keypoints2d_original = np.concatenate(parts)
     for column, field in _BOXES:
-        valid = bool(annotation[f"{field}_valid"])
+        valid = flag(annotation, f"{field}_valid")
         box = numbers(annotation[f"{field}_box"], 4)
         setattr(record, f"valid_{column}", valid)
         if valid and box[2] > 0 and box[3] > 0:  # valid boxes without area occur
             setattr(record, f"{column}_bbox_xywh", [*box, 1.0])
     record.valid_keypoints3d = False
-    record.meta = _meta(annotation, found.image)
-
-
-def _meta(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> str:
-    return json_text(
-        {
-            "ann_id": annotation["id"],
-            "image_id": image["id"],
-            "visibility": visibility(annotation["keypoints"]),
-        }
-    )
+    record.meta = coco_meta(found)

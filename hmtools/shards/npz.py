@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
@@ -45,7 +44,7 @@ def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
         for name, array in arrays.items():
             # A ZipInfo made by hand is dated 1980-01-01: no entry holds the time of writing.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                # numpy.savez refuses pickles only since 2.1; 2.0 takes its allow_pickle for an array to store.
+                # not numpy.savez: before 2.1 it takes allow_pickle=False for an array to store
                 npy.write_array(entry, array, allow_pickle=False)
     return buffer.getvalue()
 
@@ -61,7 +60,9 @@ def npz_arrays(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             inflated = sum(entry.file_size for entry in archive.infolist())
             if inflated > _LIMIT:
-                raise UnsafeFileError(f"{name}: inflates to {inflated} bytes, at most {_LIMIT} are read; refused")
+                raise UnsafeFileError(
+                    f"{name}: inflates to {inflated} bytes, at most {_LIMIT} are read; refused"
+                )
             return {
                 entry.filename.removesuffix(".npy"): npy.read_array(
                     io.BytesIO(archive.read(entry)), allow_pickle=False

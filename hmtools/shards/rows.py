@@ -68,14 +68,14 @@ class RowFile:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._reader = pa.ipc.open_file(pa.py_buffer(self._map))
-        except (OSError, ValueError, pa.ArrowInvalid) as error:
+            # The footer's row counts are not exposed, so each batch is opened once (20 µs) and dropped.
+            counts = [self._reader.get_batch(i).num_rows for i in range(self._reader.num_record_batches)]
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise SchemaError(
                 f"{path}: not a complete Arrow file ({error}); copy or convert it again"
             ) from error
         self.schema: pa.Schema = self._reader.schema
         self._base = int(pa.py_buffer(self._map).address)
-        # The footer's row counts are not exposed, so each batch is opened once (20 µs) and dropped.
-        counts = [self._reader.get_batch(i).num_rows for i in range(self._reader.num_record_batches)]
         self._starts = [0, *accumulate(counts)]
         self._batches: list[tuple[Places, _Program] | None] = [None] * len(counts)
         self._programs: dict[tuple[bool | None, ...], _Program] = {}
@@ -143,7 +143,12 @@ class RowFile:
         return found
 
     def _offset(self, buffer: pa.Buffer | None) -> int:
-        return int(buffer.address) - self._base if buffer is not None else 0
+        if buffer is None or not buffer.size:
+            return 0
+        place = int(buffer.address) - self._base
+        if not 0 <= place < len(self._map):
+            raise SchemaError(f"{self.path}: a compressed Arrow file has no rows to look at; convert it again")
+        return place
 
     def _compile(self, arrays: list[pa.Array], nulls: tuple[bool | None, ...]) -> _Program:
         """Sort the columns by kind; those without a value in the whole batch are left out."""

@@ -1,4 +1,4 @@
-"""What a tar sample holds: ``<name>.jpg|png``, ``<name>.npz`` (arrays) and ``<name>.json`` (strings, scalars).
+"""What a tar sample holds: ``<name>.jpg|png``, ``<name>.npz`` (arrays), ``<name>.json`` (strings, scalars).
 
 A sample is an image. With ``--images crop`` it holds one person: the archive has one entry per array column
 and the JSON is one flat object; an absent entry is null. With ``full`` it holds all people of the frame:
@@ -104,10 +104,13 @@ def decode_sample(npz: bytes, text: bytes, name: str) -> list[Record]:
     try:
         scalars = json.loads(text)
         if "people" not in scalars:
-            cells: dict[str, Any] = {**scalars, **arrays}
-            return [Record(**cells)]
-        return [_person(dict(row), arrays, index) for index, row in enumerate(scalars["people"])]
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+            numbers: dict[str, Any] = dict(arrays)
+            return [Record(**scalars, **numbers)]
+        rows = scalars["people"]
+        if any(len(array) != len(rows) for array in arrays.values()):
+            raise ValueError(f"the arrays are not of the {len(rows)} people of the JSON")
+        return [_person(dict(row), arrays, index) for index, row in enumerate(rows)]
+    except (TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise SchemaError(f"sample {name}: not written by hmtools or damaged ({error})") from error
 
 

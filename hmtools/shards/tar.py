@@ -13,7 +13,8 @@ __all__ = ["TarWriter", "iter_members", "member_room"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
-_DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError)  # what tarfile raises on hostile headers
+# What tarfile raises on hostile headers.
+_DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 
 def member_room(name: str, data: bytes) -> int:
@@ -78,7 +79,7 @@ def _refuse_unsafe(path: Path, member: tarfile.TarInfo) -> None:
 
 
 def _check_end(path: Path, end: int) -> None:
-    """Refuse an archive whose end marker is missing: to tarfile a damaged or absent header is the end as well."""
+    """Refuse an archive without its end marker: tarfile ends at a damaged or absent header as well."""
     rest = zeros = 0
     with path.open("rb") as file:
         file.seek(end)
@@ -87,5 +88,6 @@ def _check_end(path: Path, end: int) -> None:
             zeros += piece.count(0)
     if zeros != rest or rest < 2 * _BLOCK:
         raise SchemaError(
-            f"{path}: no end of archive at byte {end}, members are missing or damaged; copy or convert it again"
+            f"{path}: the archive does not end at byte {end} as it should, members are missing or damaged; "
+            "copy or convert it again"
         )

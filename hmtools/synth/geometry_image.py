@@ -18,6 +18,7 @@ more than the 0.03 levels that half a pixel would be then. The wave is 32 levels
 from __future__ import annotations
 
 import functools
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,17 @@ from hmtools.core.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FIGURE_BLUE", "FRAME_MODULUS", "MAX_SIDE", "MIN_SIDE", "decode_affine", "decode_frame", "encode", "period"]
+__all__ = [
+    "FIGURE_BLUE",
+    "FRAME_MODULUS",
+    "MAX_SIDE",
+    "MIN_SIDE",
+    "decode_affine",
+    "decode_frame",
+    "encode",
+    "encode_jpeg",
+    "period",
+]
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 """Smallest and largest width and height of a geometry image, in pixels."""
@@ -102,6 +113,31 @@ def encode(width: int, height: int, frame: int) -> NDArray[np.uint8]:
     image[..., 1] = green[:, None]
     image[..., 2] = _BLUE_FIRST + _BLUE_STEP * (frame % FRAME_MODULUS)
     return image
+
+
+def encode_jpeg(image: NDArray[np.uint8], orientation: int = 1) -> bytes:
+    """Encode at quality 95 without chroma subsampling, as the shards' crops are.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W) for a file with one channel.
+        orientation: EXIF orientation tag to write, 1 to 8; 1 writes no EXIF at all. The pixels stay as they are.
+
+    Returns:
+        The file's bytes.
+    """
+    import cv2
+
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    flags = [cv2.IMWRITE_JPEG_QUALITY, 95]
+    if image.ndim == 3:
+        flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    data = cv2.imencode(".jpg", pixels, flags)[1].tobytes()
+    if orientation == 1:
+        return data
+    # TIFF, big endian, one entry: tag 0x0112, type SHORT, count 1, value in the upper half of its four bytes
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + tiff
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
 
 
 def decode_affine(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float64]:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hmtools.core.image import opencv
 from hmtools.geometry.box import grow_to_aspect, sanitize_xywh
 from hmtools.geometry.crop import (
     MAX_SIDE,
@@ -21,6 +21,7 @@ from hmtools.geometry.crop import (
 )
 
 Array = np.ndarray[Any, Any]
+cv2 = opencv()
 OPERATIONS = ("none", "hflip", "rot90cw", "rot90ccw")
 DRAWS = 10_000
 
@@ -171,7 +172,9 @@ def test_stored_size_is_limited_and_never_enlarged(x0: int, y0: int, width: int,
     np.testing.assert_allclose(apply_affine(window.affine(stored), edges), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("window", [Window(37, 11, 2037, 1411), Window(0, 5, 1025, 900), Window(3, 0, 1500, 77)])
+@pytest.mark.parametrize(
+    "window", [Window(37, 11, 2037, 1411), Window(0, 5, 1025, 900), Window(3, 0, 1500, 77)]
+)
 def test_affine_agrees_with_what_area_resizing_does_to_pixels(window: Window) -> None:
     columns, rows = np.meshgrid(np.arange(2100, dtype=np.float32), np.arange(1420, dtype=np.float32))
     pixels = np.dstack([columns, rows, np.ones_like(rows)])[window.y0 : window.y1, window.x0 : window.x1]

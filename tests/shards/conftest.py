@@ -1,8 +1,8 @@
 """Records and finished splits made by hand, without any converter.
 
-Images are position-coded: R = x, G = y (upright pixels), B = 40 x frame, so where a pixel came from can be read
-off its colour. ``full`` stores frames as their file has them, odd ones as JPEG and even ones as PNG; ``crop``
-stores one 48 x 40 JPEG window per person.
+Images are position-coded: R = x, G = y (upright pixels), B = 40 x frame, so a colour says where a pixel came
+from. ``full`` stores frames as their file has them, odd ones as JPEG and even ones as PNG; ``crop`` stores
+one 48 x 40 JPEG window per person.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from hmtools.shards.index import INDEX, TRACKS, part_tables, write_index
 from hmtools.shards.writer import PartWriter
 
 SPEC = RecordSpec(
-    "mini", "val", keypoints2d="coco_17", keypoints3d="coco_17", bodies=("smplx",), widths=(("smplx_betas", 11),)
+    "mini",
+    "val",
+    keypoints2d="coco_17",
+    keypoints3d="coco_17",
+    bodies=("smplx",),
+    widths=(("smplx_betas", 11),),
 )
 WIDTH, HEIGHT = 96, 64  # of the upright image
 CROP = (48, 40)  # width, height
@@ -90,7 +95,8 @@ def _store(writer: PartWriter, people: Sequence[Record], images: str) -> None:
             for person in people:
                 person.image_affine = image_op_affine(operation, WIDTH, HEIGHT).astype(np.float32)
         stored = undo_image_op(upright, INVERSE[operation])
-        writer.add(people, encode_jpeg(stored) if frame % 2 else encode_png(stored), "jpg" if frame % 2 else "png")
+        encode, extension = (encode_jpeg, "jpg") if frame % 2 else (encode_png, "png")
+        writer.add(people, encode(stored), extension)
     else:
         for person in people:
             x, y = 5 + 3 * (person.person or 0), 2 + frame % 8
@@ -99,14 +105,19 @@ def _store(writer: PartWriter, people: Sequence[Record], images: str) -> None:
 
 
 def _split(
-    out: Path, frames: Sequence[Sequence[Record]], *, images: str = "crop", units: int = 1, lost: Sequence[int] = ()
+    out: Path,
+    frames: Sequence[Sequence[Record]],
+    *,
+    images: str = "crop",
+    units: int = 1,
+    lost: Sequence[int] = (),
 ) -> Path:
-    """Write a finished split of SPEC below ``out`` and return its folder; frames in ``lost`` have no image."""
+    """Write a finished split of SPEC below ``out``, return its folder; frames in ``lost`` have no image."""
     folder = out / SPEC.dataset / SPEC.split
     folder.mkdir(parents=True)
-    files = []
+    files, policy = [], {"full": images == "full", "images": images != "none"}
     for unit in range(units):
-        with PartWriter(folder, SPEC, f"u{unit:05d}", full=images == "full", images=images != "none") as writer:
+        with PartWriter(folder, SPEC, f"u{unit:05d}", **policy) as writer:
             for people in frames[unit * len(frames) // units : (unit + 1) * len(frames) // units]:
                 _store(writer, people, "none" if people[0].frame in lost else images)
         files += [asdict(file) for file in writer.files]

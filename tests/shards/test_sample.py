@@ -21,7 +21,8 @@ from hmtools.shards.sample import LOCATION, decode_sample, encode_sample
 
 RecordMaker = Callable[..., Record]
 
-SPEC = RecordSpec("mini", "val", keypoints2d="coco_17", keypoints3d="coco_17", bodies=("smplx", "smpl", "smplh"))
+BODIES = ("smplx", "smpl", "smplh")
+SPEC = RecordSpec("mini", "val", keypoints2d="coco_17", keypoints3d="coco_17", bodies=BODIES)
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "str": st.text(max_size=8),
     "bool": st.booleans(),
@@ -179,7 +180,7 @@ def test_malformed_json_names_the_sample(text: bytes) -> None:
 
 
 def test_arrays_without_a_person_axis_are_refused() -> None:
-    numbers = npz_bytes({"bbox_xywh": np.float32(1).reshape(())})
+    numbers = npz_bytes({"bbox_xywh": np.array(1, np.float32)})
     with pytest.raises(SchemaError, match="seq/000000"):
         decode_sample(numbers, b'{"people": [{}]}', "seq/000000")
 

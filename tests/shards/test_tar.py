@@ -26,7 +26,8 @@ NAMES = [
     "/".join(["folder" * 8] * 8) + ".json",  # > 255
     "ünï/" + "ö" * 60 + ".jpg",  # 60 characters, 120 bytes
 ]
-MEMBERS: Members = [(name, bytes([n]) * size) for n, (name, size) in enumerate(zip(NAMES, [1000, 0, 512, 513, 1, 7]))]
+SIZES = [1000, 0, 512, 513, 1, 7]
+MEMBERS: Members = [(name, bytes([size % 251]) * size) for name, size in zip(NAMES, SIZES, strict=True)]
 
 
 def write(path: Path, members: Members = MEMBERS) -> list[int]:
@@ -210,7 +211,7 @@ def test_hostile_headers(tmp_path: Path, what: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damaged_headers_raise_our_errors_or_change_a_name(tmp_path_factory: Any, data: st.DataObject) -> None:
+def test_damage_is_never_a_silent_loss(tmp_path_factory: Any, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.tar"
     write(path, [("a.jpg", b"a"), ("b" * 120, b"b")])
     content = bytearray(path.read_bytes())
