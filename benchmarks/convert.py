@@ -1,13 +1,14 @@
-"""Conversion of COCO-like images to crops against the bare image work it cannot avoid.
+"""Conversion of COCO-like images to crops, against the bare image work that it cannot avoid.
 
-Bare work: for every image read the file, decode it, and for each person cut the same window and encode it with
-the same settings; nothing is checked, nothing is written. Conversion: plan, all units (labels, checks, images,
-tar, npz, json, Arrow, checksums, fsync) and finalise. Both run in worker processes of the local engine, one
-unit of 512 images at a time; the clock starts when every worker has converted a few images already.
+Bare: for every image read the file, decode it, and for each of its people cut the same window and encode it with
+the same settings; nothing is checked, recorded or written. Conversion: plan, units (labels, checks, images, tar,
+npz, json, Arrow, checksums, fsync) and finalise. Both run in worker processes of the local engine, 512 images at
+a time; the clock starts when every worker has done a few images already. Best of the rounds.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -15,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,115 +23,177 @@ from _coco import HEIGHT, SPLIT, WIDTH, make_coco
 from _report import Figure, arguments, report, scratch
 
 from hmtools.convert.finalise import finalise_split
-from hmtools.convert.run import Plan, make_plans
+from hmtools.convert.run import make_plans
 from hmtools.convert.unit import ConvertTask, convert_unit
+from hmtools.datasets.base import Rejected
 from hmtools.engine.job import Job, Result, Unit
 from hmtools.engine.local import run_local
 from hmtools.geometry.crop import crop_window
+
+Call = Callable[[], Result]
+"""The work of one unit, picklable."""
 
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 _WARM_IMAGES = 8
 _PATIENCE_S = 120.0
 
-Work = Callable[[Unit], Result]
-
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Wall time from the first unit's start to the last one's end, and the processor time of all units."""
+class Cost:
+    """Wall time, and processor time of this process and its workers, in seconds."""
 
-    wall_s: float
-    cpu_s: float
+    wall: float
+    cpu: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.wall + other.wall, self.cpu + other.cpu)
 
 
-def measure(work: Work, units: Sequence[Unit], warm: Unit, out: Path, workers: int) -> tuple[Span, list[Result]]:
-    """Run units in warm workers; returns the span and the results under their own unit ids."""
-    warm_ups = [Unit(index=i, name="warm-up", payload=warm) for i in range(workers)]
-    real = [Unit(index=workers + i, name=unit.name, payload=unit) for i, unit in enumerate(units)]
-    out.mkdir(parents=True)
+def measure(calls: Sequence[Call], warm: Call, out: Path, workers: int) -> tuple[Cost, list[Result]]:
+    """Do the calls in warm workers; the wall time runs from the start of the first to the end of the last."""
     together = out / ".warm"
-    together.mkdir()
-    fn = partial(_timed, work, together, workers)
-    outcome = run_local(Job(name="bench", out=out, units=[*warm_ups, *real], fn=fn), workers=workers, progress=False)
+    together.mkdir(parents=True)
+    payloads = [warm] * workers + list(calls)
+    job = Job(
+        name="benchmark",
+        out=out,
+        units=[Unit(index=index, name="call", payload=call) for index, call in enumerate(payloads)],
+        fn=partial(_timed, together, workers),
+    )
+    outcome = run_local(job, workers=workers, progress=False)
     if not outcome.ok:
         sys.exit(f"the run failed: {outcome.failed}")
     results = outcome.results[workers:]
-    times = [result.data.pop("times") for result in results]
-    wall = max(t["ended"] for t in times) - min(t["began"] for t in times)
-    done = [replace(result, unit=unit.id) for result, unit in zip(results, units, strict=True)]
-    return Span(wall, sum(t["cpu"] for t in times)), done
+    times = [result.data["times"] for result in results]
+    wall = max(time["ended"] for time in times) - min(time["began"] for time in times)
+    return Cost(wall, sum(time["cpu"] for time in times)), results
 
 
-def _timed(work: Work, together: Path, workers: int, unit: Unit) -> Result:
-    """Do the unit in the payload and note when; a warm-up waits until every worker has done one."""
+def _timed(together: Path, workers: int, unit: Unit) -> Result:
+    """Do a call and note when; after a warm-up, wait until every worker has done one."""
     began, cpu = time.monotonic(), time.process_time()
-    result = work(unit.payload)
+    result: Result = unit.payload()
     times = {"began": began, "ended": time.monotonic(), "cpu": time.process_time() - cpu}
-    if unit.index < workers:
-        (together / unit.id).touch()
-        while len(list(together.iterdir())) < workers:
-            if time.monotonic() - began > _PATIENCE_S:
-                raise TimeoutError("the other workers never came up")
-            time.sleep(0.01)
-        return Result(unit=unit.id)
-    return replace(result, unit=unit.id, data={**result.data, "times": times})
+    if unit.index >= workers:
+        return replace(result, unit=unit.id, data={**result.data, "times": times})
+    (together / unit.id).touch()
+    while len(list(together.iterdir())) < workers:
+        if time.monotonic() - began > _PATIENCE_S:
+            raise TimeoutError("the other workers never came up")
+        time.sleep(0.01)
+    return Result(unit=unit.id)
 
 
-def bare(written: Path | None, unit: Unit) -> Result:
-    """Decode, crop and encode the people of (path, boxes) pairs; with ``written``, into one synced file."""
+def bare_unit(images: Sequence[tuple[str, list[list[float]]]], file: Path | None) -> Result:
+    """Decode, crop and encode the boxes of each image; with ``file``, into that one file, synced."""
     cv2.setNumThreads(0)
-    encoded = []
-    for path, boxes in unit.payload:
-        image = cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(path)
-        for box in boxes:
-            window = crop_window(box, WIDTH, HEIGHT, box_ratio=1.2)
-            if window is None:
-                raise ValueError(box)
-            crop = image[window.y0 : window.y1, window.x0 : window.x1]
-            stored = window.stored_size()
-            if stored != (window.width, window.height):
-                crop = cv2.resize(crop, stored, interpolation=cv2.INTER_AREA)
-            encoded.append(cv2.imencode(".jpg", crop, _JPEG)[1])
-    size = sum(len(data) for data in encoded)
-    if written is not None:
-        _write_synced(written / unit.id, encoded)
-    return Result(unit=unit.id, counts={"records": len(encoded), "bytes": size})
+    size = 0
+    with (file or Path(os.devnull)).open("wb") as sink:
+        for path, boxes in images:
+            image = cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+            for box in boxes:
+                window = crop_window(box, WIDTH, HEIGHT, box_ratio=1.2)
+                assert image is not None and window is not None
+                crop = image[window.y0 : window.y1, window.x0 : window.x1]
+                stored = window.stored_size()
+                if stored != (window.width, window.height):
+                    crop = cv2.resize(crop, stored, interpolation=cv2.INTER_AREA)
+                encoded = cv2.imencode(".jpg", crop, _JPEG)[1]
+                size += len(encoded)
+                if file is not None:
+                    sink.write(encoded)
+        if file is not None:
+            sink.flush()
+            os.fsync(sink.fileno())
+    return Result(unit="bare", counts={"bytes": size})
 
 
-def _write_synced(path: Path, parts: Sequence[Any]) -> None:
-    import os
-
-    with path.open("wb") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def bare_units(plan: Plan) -> list[Unit]:
-    """The same images and boxes, unit by unit, as the conversion reads them."""
-    task, units = plan.task, []
+def bare_calls(raw: Path, out: Path, *, write: bool) -> list[Call]:
+    """The images and boxes that the conversion reads, unit by unit."""
+    (plan,) = make_plans("mscoco", root=raw, out=out, splits=[SPLIT])
+    calls: list[Call] = []
     for unit in plan.units:
         images: dict[str, list[list[float]]] = {}
-        for record in task.dataset.read(task.root, unit):
-            images.setdefault(str(task.root / record.image_path), []).append(list(record.bbox_xywh[:4]))
-        units.append(replace(unit, payload=list(images.items())))
-    return units
+        for found in plan.task.dataset.read(raw, unit):
+            assert not isinstance(found, Rejected)
+            images.setdefault(str(raw / str(found.image_path)), []).append(found.bbox_xywh[:4])
+        calls.append(partial(bare_unit, list(images.items()), out / unit.id if write else None))
+    return calls
 
 
-def converted(raw: Path, out: Path, workers: int) -> tuple[Span, int]:
-    """Plan, convert and finalise; the span of all three, and the bytes of all crops and their samples."""
+def bare(raw: Path, out: Path, workers: int, *, write: bool = False) -> Cost:
+    """Cost of the bare work."""
+    calls = bare_calls(raw, out, write=write)
+    few = calls[0].args[0][:_WARM_IMAGES]  # type: ignore[attr-defined]
+    return measure(calls, partial(bare_unit, few, None), out, workers)[0]
+
+
+def convert(raw: Path, out: Path, workers: int) -> Cost:
+    """Cost of planning, all units and finalising."""
     began, cpu = time.monotonic(), time.process_time()
     (plan,) = make_plans("mscoco", root=raw, out=out, splits=[SPLIT])
-    planned = Span(time.monotonic() - began, time.process_time() - cpu)
-    task = plan.task
-    units, results = measure(
-        partial(_converted, task), plan.units, plan.units[0], task.out, workers
-    )
+    planning = Cost(time.monotonic() - began, time.process_time() - cpu)
+    task: ConvertTask = plan.task
+    warm = partial(convert_unit, replace(task, take={plan.units[0].index: _WARM_IMAGES}), plan.units[0])
+    calls = [partial(convert_unit, task, unit) for unit in plan.units]
+    units, results = measure(calls, warm, task.out, workers)
     began, cpu = time.monotonic(), time.process_time()
     finalise_split(task, plan.options, "benchmarks/convert.py", results)
-    finalised = Span(time.monotonic() - began, time.process_time() - cpu)
-    parts = (planned, units, finalised)
-    size = sum(file.nbytes for result in results for file in result.files)
-    return Span(sum(part.wall_s for part in parts), sum(part.cpu_s for part in parts)), size
+    return planning + units + Cost(time.monotonic() - began, time.process_time() - cpu)
+
+
+_WAYS: dict[str, Callable[[Path, Path], Cost]] = {
+    "bare": partial(bare, workers=1),
+    "convert": partial(convert, workers=1),
+    "bare, written": partial(bare, workers=1, write=True),
+    "bare, 2 workers": partial(bare, workers=2),
+    "convert, 2 workers": partial(convert, workers=2),
+}
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--images", type=int, default=2048, help="640x480 images, 2 people each (default 2048)")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts (default 3)")
+    args = parser.parse_args()
+    best: dict[str, Cost] = {}
+    with scratch() as folder:
+        raw = folder / "raw"
+        size = make_coco(raw, args.images)
+        for _ in range(args.rounds):
+            for name, way in _WAYS.items():
+                cost = way(raw, folder / "out")
+                best[name] = min(best.get(name, cost), cost, key=lambda c: c.wall)
+                shutil.rmtree(folder / "out")
+    settings = {"images": args.images, "kB per image": round(size / args.images / 1000), "rounds": args.rounds}
+    return report(figures(best), settings, args.json)
+
+
+def figures(best: dict[str, Cost]) -> list[Figure]:
+    """What the costs say; ratios are speeds: the time of the baseline over the time of the value."""
+
+    def against(baseline: str, name: str, target: float | None = None, title: str = "") -> Figure:
+        ratio = best[baseline].wall / best[name].wall
+        return Figure(
+            name=title or f"{name} (baseline: {baseline})",
+            baseline=best[baseline].wall,
+            value=best[name].wall,
+            unit="s",
+            ratio=ratio,
+            target=f">= {target}" if target else "",
+            met=ratio >= target if target else None,
+        )
+
+    one = best["convert"]
+    return [
+        against("bare", "convert", 0.7),
+        against("convert", "convert, 2 workers", 1.6),
+        against("bare", "bare, 2 workers", title="what this machine gives two bare workers"),
+        against("bare, written", "convert", title="convert (baseline: bare, written to one synced file)"),
+        Figure(name="cores that one worker kept busy", value=one.cpu / one.wall, unit="cores"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -137,15 +136,4 @@ def _hmtools(
 
 def main() -> None:
     """Run the command line and exit; the entry point of the package."""
-    try:
-        app(prog_name="hmtools")
-    finally:
-        _flush()
-
-
-def _flush() -> None:
-    """Write out what is buffered while a reader that has gone away (``| head``) can still be forgiven."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at the end
+    app(prog_name="hmtools")

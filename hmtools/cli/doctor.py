@@ -28,9 +28,10 @@ def doctor(
     """  # noqa: D301 - \b keeps the lines of an example apart
     from dataclasses import asdict
 
+    from hmtools import __version__
     from hmtools.core.doctor import examine
 
-    findings = examine()
+    findings = examine(__version__)
     problems = [finding for finding in findings if finding.problem]
     if as_json:
         facts = {"findings": [asdict(finding) for finding in findings], "problems": len(problems)}

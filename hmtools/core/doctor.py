@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hmtools
 from hmtools.core.errors import UsageError
 from hmtools.core.log import format_bytes
 from hmtools.core.settings import SETTINGS, Settings, load_settings
@@ -96,10 +95,14 @@ class Finding:
     remedy: str = ""
 
 
-def examine() -> list[Finding]:
-    """Look at everything; nothing is changed, and no check stops another."""
+def examine(version: str) -> list[Finding]:
+    """Look at everything; nothing is changed, and no check stops another.
+
+    Args:
+        version: of hmtools itself (given, because core imports nothing above it).
+    """
     return [
-        *_python(),
+        *_python(version),
         *_packages(),
         *opencv_findings(),
         *_gpus(),
@@ -109,9 +112,9 @@ def examine() -> list[Finding]:
     ]
 
 
-def _python() -> Iterator[Finding]:
-    folder = Path(hmtools.__file__).parent
-    yield Finding(topic="hmtools", name="version", value=f"{hmtools.__version__} ({folder})")
+def _python(version: str) -> Iterator[Finding]:
+    folder = Path(__file__).parents[1]
+    yield Finding(topic="hmtools", name="version", value=f"{version} ({folder})")
     yield Finding(topic="python", name="version", value=f"{platform.python_version()} ({sys.executable})")
     yield Finding(topic="system", name="platform", value=f"{platform.platform()}, {os.cpu_count()} cores")
 

@@ -129,10 +129,10 @@ def plan_coco(file: Path, split: str) -> list[Unit]:
 
 
 def _unit(index: int, split: str, frames: Table, people: Table) -> Unit:
-    numbers = frames[:, 0]
+    span = f"{frames[0, 0]}-{frames[-1, 0]}" if len(frames) else "none"
     return Unit(
         index=index,
-        name=f"{split} images {numbers.min(initial=0)}-{numbers.max(initial=0)}",
+        name=f"{split} images {span}",
         payload=CocoUnit(split, frames, people),
         expected=len(people),
         images=len(frames),

@@ -1,4 +1,4 @@
-"""One writer per job: a lease file with a heartbeat, made and taken over by link and rename only.
+"""One writer per job: a lease file with a heartbeat, made, taken over and freed by link and rename only.
 
 ``flock`` is not used: on network file systems it may be local to a node or silently do nothing. What holds
 everywhere is that ``link`` to a name and ``rename`` of a name succeed for exactly one contender.
@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +35,8 @@ _NAME = "lease.json"
 _NBYTES = (
     1024  # content is padded to this, so that a heartbeat overwrites in place and never changes the length
 )
-_ATTEMPTS = 50
-_SETTLE_S = 0.05  # after a takeover: until slower contenders have seen it and withdrawn
+_ATTEMPTS = 200
+_PAUSE_S = 0.01
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 log = logging.getLogger(__name__)
@@ -197,26 +198,23 @@ class Lease:
         if self.lost:
             return
         path = self.folder / _NAME
-        for _ in range(5):
-            try:
-                with path.open("r+b", buffering=0) as file:
-                    found = _decode(file.read(_NBYTES))
-                    if found is not None and found.token == self.owner.token:
-                        # Through the handle whose token was just read: should the name be taken over in this
-                        # moment, the bytes go to the old, nameless file and not over the new holder's.
-                        file.seek(0)
-                        file.write(_encode(replace(self.owner, heartbeat=time.time())))
-                        return
-                if found is not None:
-                    self.lost = f"the lease of {self.folder.parent} was taken by {found.describe()}; stopped"
+        try:
+            with path.open("r+b", buffering=0) as file:
+                found = _decode(file.read(_NBYTES))
+                if found is not None and found.token == self.owner.token:
+                    # Through the handle whose token was just read: should the name be taken over in this
+                    # moment, the bytes go to the old, nameless file and not over the new holder's.
+                    file.seek(0)
+                    file.write(_encode(replace(self.owner, heartbeat=time.time())))
                     return
-            except FileNotFoundError:
-                found = None  # perhaps a contender moved it by mistake and puts it back, see _displace
-            except OSError as error:
-                log.warning("cannot renew the lease of %s: %s", self.folder.parent, error)
-                return
-            time.sleep(0.05)
-        self.lost = f"the lease of {self.folder.parent} ({path}) was removed; stopped"
+            taker = found or _read(path)
+        except FileNotFoundError:
+            taker = None
+        except OSError as error:
+            log.warning("cannot renew the lease of %s: %s", self.folder.parent, error)
+            return
+        what = f"was taken by {taker.describe()}" if taker else f"({path}) was removed"
+        self.lost = f"the lease of {self.folder.parent} {what}; stopped"
 
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_S) and not self.lost:
@@ -226,8 +224,12 @@ class Lease:
         """Stop the heartbeat and free the lease, if it is still ours."""
         self._released.set()
         self._thread.join()
-        if not self.lost:
-            _displace(self.folder, self.owner.token, self.owner.token)
+        while not self.lost and (found := read_owner(self.folder)) and found.token == self.owner.token:
+            with _claimed(self.folder, self.owner.token, self.owner) as ours:
+                if ours:
+                    (self.folder / _NAME).unlink()
+                    return
+            time.sleep(_PAUSE_S)  # somebody is breaking it, or died while doing so
 
     def __enter__(self) -> Lease:
         return self
@@ -248,28 +250,21 @@ def acquire(folder: Path, *, break_lock: bool = False) -> Lease:
     Raises:
         LockedError: if another live writer holds it; the message names host, pid and since when.
     """
-    mine = Owner.here()
-    breakable = holder.token if break_lock and (holder := _read(folder / _NAME)) else None
-    took_over: Owner | None = None
+    mine, path = Owner.here(), folder / _NAME
+    breakable = holder.token if break_lock and (holder := _read(path)) else None
     for _ in range(_ATTEMPTS):
-        if _publish(folder, mine):
-            lease = Lease(folder, mine, took_over=took_over)
-            if took_over is not None:
-                time.sleep(_SETTLE_S)
-                lease.renew()
-            if not lease.lost:
-                _clean(folder)
-                return lease
-            lease.release()
-        found = _read(folder / _NAME)
+        found = _read(path)
         if found is None:
-            continue
-        if not found.stale() and found.token != breakable:
+            if _create(path, mine):
+                _clean(folder)
+                return Lease(folder, mine)
+        elif not found.stale() and found.token != breakable:
             raise LockedError(_refusal(folder, found))
-        if _displace(folder, found.token, mine.token):
+        elif _replace(folder, found, mine):
             log.warning("taking over %s from %s", folder.parent, found.describe())
-            took_over = found
-        time.sleep(0.01)
+            _clean(folder)
+            return Lease(folder, mine, took_over=found)
+        time.sleep(_PAUSE_S)
     raise LockedError(f"{folder.parent}: too many processes want this job at once; start one of them")
 
 
@@ -280,12 +275,52 @@ def _refusal(folder: Path, holder: Owner) -> str:
     )
 
 
-def _publish(folder: Path, owner: Owner) -> bool:
-    """Create the lease file if there is none; exactly one of several contenders gets True."""
-    draft = folder / f"lease.{owner.token}.new"
-    _write_new(draft, _encode(owner))
+def _replace(folder: Path, old: Owner, new: Owner) -> bool:
+    """Put ``new`` in the place of ``old``; exactly one of several contenders gets True."""
+    draft = folder / f"lease.{new.token}.new"
+    with _claimed(folder, old.token, new) as ours:
+        if ours:
+            _write_new(draft, _encode(replace(new, heartbeat=time.time())))
+            draft.replace(folder / _NAME)
+    return ours
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, token: str, by: Owner) -> Iterator[bool]:
+    """Give the right to take away the lease with ``token``: True for one process at a time, if it is there.
+
+    Without it a slow contender, who judged an old lease, could take away the one that has replaced it. Each
+    lease has a claim of its own name, so who claims late finds the lease gone and does nothing.
+    """
+    path = folder / f"lease.{token or 'unreadable'}.claim"
+    if not _create(path, by):
+        if (holder := _read(path)) is not None and holder.stale():
+            _remove_claim(path, holder.token, by.token)
+        yield False
+        return
     try:
-        return _link(draft, folder / _NAME)
+        found = _read(folder / _NAME)
+        yield found is not None and found.token == token
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _remove_claim(path: Path, token: str, by: str) -> None:
+    """Remove the claim of a process that died with it, unless it is another one by now."""
+    moved = path.with_name(f"lease.{by}.old")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(moved)
+        if (found := _read(moved)) is not None and found.token != token:
+            _link(moved, path)
+        moved.unlink()
+
+
+def _create(path: Path, owner: Owner) -> bool:
+    """Create a lease or claim if there is none of that name; one of several contenders gets True."""
+    draft = path.with_name(f"lease.{owner.token}.new")
+    _write_new(draft, _encode(replace(owner, heartbeat=time.time())))
+    try:
+        return _link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -296,7 +331,7 @@ def _link(source: Path, target: Path) -> bool:
         target.hardlink_to(source)
     except OSError as error:
         with contextlib.suppress(OSError):
-            if source.stat().st_nlink == 2:  # a network file system may fail to report a link it made
+            if target.samefile(source):  # a network file system may fail to report a link it made
                 return True
         if isinstance(error, FileExistsError):
             return False
@@ -319,31 +354,10 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _displace(folder: Path, token: str, by: str) -> bool:
-    """Move the lease with ``token`` out of the way; exactly one of several contenders gets True.
-
-    Renaming the name wins, but between reading and renaming another contender may have put its own lease
-    there. So what was moved is read again, and put back if it is not the one that was meant; its holder
-    allows for the moment in which the name is missing.
-    """
-    path, moved = folder / _NAME, folder / f"lease.{by}.old"
-    if (found := _read(path)) is None or found.token != token:
-        return False
-    try:
-        path.rename(moved)
-    except FileNotFoundError:
-        return False
-    found = _read(moved)
-    won = found is not None and found.token == token
-    if found is not None and not won and not _link(moved, path):
-        log.warning("%s changed hands twice at once; one of the writers will stop", folder.parent)
-    moved.unlink(missing_ok=True)
-    return won
-
-
 def _clean(folder: Path) -> None:
     """Remove what contenders that were killed in the middle left behind."""
-    for path in (*folder.glob("lease.*.new"), *folder.glob("lease.*.old")):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > STALE_S:
-                path.unlink()
+    for kind in ("new", "old", "claim"):
+        for path in folder.glob(f"lease.*.{kind}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()

@@ -20,6 +20,7 @@ FAMILIES = ("smplx", "smpl", "smplh")
 """Body-model families; a column whose name starts with one of these exists only where a set has it."""
 
 _CAMERA = "OpenCV camera (x right, y down, z forward)"
+_PARENT = "parent joint"
 _PIXELS = "upright original pixels, pixel centres at integers"
 
 
@@ -39,8 +40,8 @@ def _column(cell: str, doc: str, unit: str = "", frame: str = "", *, common: boo
     return field(default=None, metadata={"column": (cell, doc, unit, frame, common)})
 
 
-def _rotation(cell: str, doc: str) -> Any:
-    return _column(cell, f"{doc}, axis-angle", "rad", _CAMERA)
+def _rotation(cell: str, doc: str, frame: str = _PARENT) -> Any:
+    return _column(cell, f"{doc}, axis-angle", "rad", frame)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,12 +87,18 @@ class Record:
     # keypoints
     keypoints2d_original: Any = _column("f32[K2,3]", "source joints x, y, confidence", "px", _PIXELS)
     keypoints3d_original: Any = _column("f32[K3,4]", "source joints x, y, z, confidence", "m", _CAMERA)
-    keypoints2d_smplx: Any = _column("f32[144,3]", "projected SMPL-X joints x, y, confidence", "px", _PIXELS)
-    keypoints3d_smplx: Any = _column("f32[144,4]", "SMPL-X joints x, y, z, confidence", "m", _CAMERA)
-    keypoints2d_smpl: Any = _column("f32[45,3]", "projected SMPL joints x, y, confidence", "px", _PIXELS)
-    keypoints3d_smpl: Any = _column("f32[45,4]", "SMPL joints x, y, z, confidence", "m", _CAMERA)
+    keypoints2d_smplx: Any = _column(
+        "f32[144,3]", "projected SMPL-X joints x, y, confidence", "px", _PIXELS, common=True
+    )
+    keypoints3d_smplx: Any = _column(
+        "f32[144,4]", "SMPL-X joints x, y, z, confidence", "m", _CAMERA, common=True
+    )
+    keypoints2d_smpl: Any = _column(
+        "f32[45,3]", "projected SMPL joints x, y, confidence", "px", _PIXELS, common=True
+    )
+    keypoints3d_smpl: Any = _column("f32[45,4]", "SMPL joints x, y, z, confidence", "m", _CAMERA, common=True)
     # bodies; hands are absolute (flat_hand_mean true)
-    smplx_global_orient: Any = _rotation("f32[3]", "SMPL-X root orientation")
+    smplx_global_orient: Any = _rotation("f32[3]", "SMPL-X root orientation", _CAMERA)
     smplx_body_pose: Any = _rotation("f32[63]", "SMPL-X body pose, 21 joints")
     smplx_transl: Any = _column("f32[3]", "SMPL-X translation", "m", _CAMERA)
     smplx_left_hand_pose: Any = _rotation("f32[45]", "SMPL-X left hand, 15 joints, absolute")
@@ -101,11 +108,11 @@ class Record:
     smplx_reye_pose: Any = _rotation("f32[3]", "SMPL-X right eye")
     smplx_betas: Any = _column("f32[B16]", "SMPL-X shape")
     smplx_expression: Any = _column("f32[B16]", "SMPL-X expression")
-    smpl_global_orient: Any = _rotation("f32[3]", "SMPL root orientation")
+    smpl_global_orient: Any = _rotation("f32[3]", "SMPL root orientation", _CAMERA)
     smpl_body_pose: Any = _rotation("f32[69]", "SMPL body pose, 23 joints")
     smpl_transl: Any = _column("f32[3]", "SMPL translation", "m", _CAMERA)
     smpl_betas: Any = _column("f32[B16]", "SMPL shape")
-    smplh_global_orient: Any = _rotation("f32[3]", "SMPL-H root orientation")
+    smplh_global_orient: Any = _rotation("f32[3]", "SMPL-H root orientation", _CAMERA)
     smplh_body_pose: Any = _rotation("f32[63]", "SMPL-H body pose, 21 joints")
     smplh_transl: Any = _column("f32[3]", "SMPL-H translation", "m", _CAMERA)
     smplh_left_hand_pose: Any = _rotation("f32[45]", "SMPL-H left hand, 15 joints, absolute")
@@ -113,7 +120,9 @@ class Record:
     smplh_betas: Any = _column("f32[B16]", "SMPL-H shape")
     gender: str | None = _column("enum:neutral|male|female", "gender of the model the numbers belong to")
     kid: float | None = _column("f32", "weight of the kid template (AGORA's 11th number)")
-    betas_neutral: Any = _column("f32[10]", "shape of the neutral model that fits the gendered one")
+    betas_neutral: Any = _column(
+        "f32[10]", "shape of the neutral model that fits the gendered one", common=True
+    )
     # camera
     focal_length: Any = _column("f32[2]", "fx, fy", "px", _PIXELS)
     principal_point: Any = _column("f32[2]", "cx, cy", "px", _PIXELS)

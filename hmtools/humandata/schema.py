@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hmtools.core.errors import SchemaError
+from hmtools.core.errors import SchemaError, nearest
 from hmtools.humandata.keypoints import convention
 from hmtools.humandata.record import FAMILIES, Column, columns
 
@@ -62,6 +62,9 @@ class RecordSpec:
         keypoints3d: convention of ``keypoints3d_original``, or None.
         bodies: families with parameters, of ``smplx``, ``smpl``, ``smplh``.
         widths: (column, length) of ``*_betas`` and ``*_expression`` where it is not 10 (at most 16).
+
+    Raises:
+        SchemaError: for a family or a sized column that does not exist.
     """
 
     dataset: str
@@ -70,6 +73,14 @@ class RecordSpec:
     keypoints3d: str | None = None
     bodies: tuple[str, ...] = ()
     widths: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        sized = [column.name for column in columns() if "B16" in column.cell]
+        for name, known in [(n, FAMILIES) for n in self.bodies] + [(n, sized) for n, _ in self.widths]:
+            if name not in known:
+                raise SchemaError(
+                    f"{self.dataset}: {name!r} is none of {', '.join(known)}{nearest(name, known)}"
+                )
 
     def absent(self, name: str) -> bool:
         """Whether this set cannot fill column ``name``."""

@@ -6,6 +6,7 @@ time, so its memory does not depend on the number of records.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from hmtools.shards.writer import PARTS_GLOB, write_table
 __all__ = ["IndexFacts", "iter_batches", "part_tables", "write_index"]
 
 INDEX, TRACKS = "index.arrow", "tracks.arrow"
+_PART = re.compile(r".+-u\d+-\d{3}\.arrow")  # a glob alone finds sidecars such as ….features-a1b.arrow
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class IndexFacts:
 
 def part_tables(folder: Path) -> list[Path]:
     """The part tables of a split (not its sidecars) in row order."""
-    return sorted(path for path in folder.glob(PARTS_GLOB) if path.name.count(".") == 1)
+    return sorted(path for path in folder.glob(PARTS_GLOB) if _PART.fullmatch(path.name))
 
 
 def iter_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -51,8 +53,8 @@ def iter_batches(path: Path) -> Iterator[pa.RecordBatch]:
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
             for number in range(reader.num_record_batches):
                 yield reader.get_batch(number)
-    except pa.ArrowInvalid as error:
-        raise SchemaError(f"{path}: not a complete Arrow file ({error}); convert it again") from error
+    except (OSError, pa.ArrowException) as error:
+        raise SchemaError(f"{path}: not a complete Arrow file ({error}); copy or convert it again") from error
 
 
 def write_index(folder: Path, parts: Sequence[Path], schema: pa.Schema) -> IndexFacts:
@@ -64,7 +66,7 @@ def write_index(folder: Path, parts: Sequence[Path], schema: pa.Schema) -> Index
         schema: record schema that every part must have.
 
     Raises:
-        SchemaError: if a part has another schema.
+        SchemaError: if a part is missing, damaged or has another schema.
     """
     whole = index_schema(schema)
     keys, tracks, rows = _KeyCheck(), _Tracks(), 0
@@ -134,7 +136,9 @@ class _Tracks:
         out = []
         for (sequence, track), (rows, frames, fps) in self._found.items():
             steps = np.diff(frames)
-            step = int(steps.min()) if len(steps) else 1
+            # Labels that repeat a frame, or go back, cut a track as a gap does.
+            ascending = steps[steps > 0]
+            step = int(ascending.min()) if len(ascending) else 1
             cuts = [0, *(np.flatnonzero(steps != step) + 1).tolist(), len(rows)]
             for segment, (start, end) in enumerate(pairwise(cuts)):
                 out.append(

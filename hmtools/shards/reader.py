@@ -6,20 +6,21 @@ copied, and a row costs microseconds however many there are.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from hmtools.core.errors import SchemaError
-from hmtools.core.image import decode_rgb
+from hmtools.core.image import ImageError, decode_rgb
 from hmtools.geometry.crop import compose_affine, image_op_affine, invert_affine, undo_image_op
 from hmtools.humandata.manifest import Manifest, read_manifest
 from hmtools.shards.index import INDEX, TRACKS, iter_batches
@@ -71,19 +72,26 @@ class Shards:
         name = f"{self.manifest.dataset}/{self.manifest.split}"
         return f"<Shards {name}: {len(self)} records, images {self.manifest.images}>"
 
-    def row(self, index: int) -> dict[str, Any]:
+    def row(self, index: SupportsIndex) -> dict[str, Any]:
         """The record at ``index`` without its image (negative counts from the end).
 
         Raises:
             IndexError: outside the split.
+            TypeError: for a slice.
         """
+        try:
+            number = operator.index(index)
+        except TypeError as error:
+            raise TypeError(
+                f"rows are read one by one, by a whole number, not {index!r}; see select() and table"
+            ) from error
         size = len(self)
-        if not -size <= index < size:
-            raise IndexError(f"row {index} of {size}")
-        index = index % size
-        return self._file.row(index if self._selected is None else int(self._selected[index]))
+        if not -size <= number < size:
+            raise IndexError(f"row {number} of {size}")
+        number %= size
+        return self._file.row(number if self._selected is None else int(self._selected[number]))
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: SupportsIndex) -> Sample:
         """The record at ``index`` and its decoded upright image."""
         record = self.row(index)
         data = self.image_bytes(record)
@@ -91,7 +99,12 @@ class Shards:
         affine = np.eye(2, 3) if stored is None else stored.astype(np.float64)
         if data is None:
             return Sample(record, None, affine)
-        image = decode_rgb(data)
+        try:
+            image = decode_rgb(data)
+        except ImageError as error:
+            place = f"{record['key']} at byte {record['offset']} of {self.path / record['shard']}"
+            advice = f"run `hmtools validate {self.path}`"
+            raise ImageError(error.reason, f"{error.detail}, {place}; {advice}") from error
         operation = record["image_op"] or "none"
         if self.manifest.images == "full" and operation != "none":
             # Full frames are stored as their file has them: turn the pixels, take the turn off the affine.
@@ -126,8 +139,8 @@ class Shards:
         if shard in self._handles:
             self._handles.move_to_end(shard)
             return self._handles[shard]
-        if Path(shard).name != shard:
-            raise SchemaError(f"{self.path / INDEX}: shard {shard!r} is not a plain file name; refused")
+        if Path(shard).name != shard or not shard.endswith(".tar"):
+            raise SchemaError(f"{self.path / INDEX}: shard {shard!r} is not the plain name of a tar; refused")
         try:
             handle = os.open(self.path / shard, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError as error:
@@ -170,8 +183,9 @@ class Shards:
         Raises:
             UsageError: for a query that does not parse or names an unknown field.
         """
-        rows = select_rows(query, self.table)
-        return Shards(self.path, rows if self._selected is None else self._selected[rows])
+        rows = select_rows(query, self._file.table())  # of all rows: taking a selection's would copy them
+        chosen = self._selected
+        return Shards(self.path, rows if chosen is None else chosen[np.isin(chosen, rows)])
 
     @property
     def tracks(self) -> pa.Table:

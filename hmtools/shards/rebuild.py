@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 
 from hmtools.core.atomic import AtomicFile
-from hmtools.core.errors import LayoutError, SchemaError
+from hmtools.core.errors import LayoutError, SchemaError, UnsafeFileError
 from hmtools.humandata.record import Record
 from hmtools.humandata.schema import BATCH_ROWS, RecordSpec, record_schema
 from hmtools.humandata.table import normalise, to_batch
@@ -64,12 +64,18 @@ def iter_samples(tar: Path) -> Iterator[TarSample]:
         raise SchemaError(f"{tar}: ends inside sample {sample.name!r}")
 
 
-def rebuild_tables(folder: Path, spec: RecordSpec) -> IndexFacts:
+def rebuild_tables(folder: Path, spec: RecordSpec, rows: Mapping[str, int] | None = None) -> IndexFacts:
     """Write every part table, the index and the tracks of ``folder`` again from its tars.
+
+    Args:
+        folder: folder of the split.
+        spec: what it stores.
+        rows: tar → records that its part must have; a table that would lose some stays as it is.
 
     Raises:
         LayoutError: if there is no tar.
-        SchemaError: if a tar is damaged.
+        SchemaError: if a tar is damaged, or holds another number of records than ``rows`` says.
+        UnsafeFileError: for members that are not plain files inside a tar, and for pickles.
     """
     tars = sorted(folder.glob("*-u*-???.tar"))
     if not tars:
@@ -77,18 +83,32 @@ def rebuild_tables(folder: Path, spec: RecordSpec) -> IndexFacts:
             f"{folder}: no tars to rebuild from (converted with --images none?); convert it again"
         )
     for tar in tars:
-        _rebuild_part(tar, spec)
+        _rebuild_part(tar, spec, (rows or {}).get(tar.name))
     return write_index(folder, [tar.with_suffix(".arrow") for tar in tars], record_schema(spec))
 
 
-def _rebuild_part(tar: Path, spec: RecordSpec) -> None:
+def _rebuild_part(tar: Path, spec: RecordSpec, expected: int | None) -> None:
     pending: list[Record] = []
+    found = 0
     target, schema = tar.with_suffix(".arrow"), record_schema(spec)
     with AtomicFile(target) as file, pa.ipc.new_file(file, schema) as table:
         for sample in iter_samples(tar):
-            pending += (normalise(record, spec) for record in sample.records(tar.name))
+            people = _people(tar, sample, spec)
+            pending, found = pending + people, found + len(people)
             while len(pending) >= BATCH_ROWS:
                 table.write_batch(to_batch(pending[:BATCH_ROWS], spec))
                 del pending[:BATCH_ROWS]
         if pending:
             table.write_batch(to_batch(pending, spec))
+        if expected not in (None, found):
+            raise SchemaError(
+                f"{tar}: holds {found} records, the manifest says {expected}; rows without an image are in "
+                "no tar: convert the split again"
+            )
+
+
+def _people(tar: Path, sample: TarSample, spec: RecordSpec) -> list[Record]:
+    try:
+        return [normalise(record, spec) for record in sample.records(tar.name)]
+    except (SchemaError, UnsafeFileError) as error:
+        raise type(error)(f"{tar}: in sample {sample.name}: {error}") from error

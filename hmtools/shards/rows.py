@@ -147,7 +147,9 @@ class RowFile:
             return 0
         place = int(buffer.address) - self._base
         if not 0 <= place < len(self._map):
-            raise SchemaError(f"{self.path}: a compressed Arrow file has no rows to look at; convert it again")
+            raise SchemaError(
+                f"{self.path}: a compressed Arrow file has no rows to look at; convert it again"
+            )
         return place
 
     def _compile(self, arrays: list[pa.Array], nulls: tuple[bool | None, ...]) -> _Program:

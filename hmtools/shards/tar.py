@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import SchemaError, UnsafeFileError
 
-__all__ = ["TarWriter", "iter_members", "member_room"]
+__all__ = ["TarWriter", "iter_members"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 # What tarfile raises on hostile headers.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError)
-
-
-def member_room(name: str, data: bytes) -> int:
-    """Bytes that a member takes in an archive, at most."""
-    # its header, up to a block of padding, and two blocks more than a long name takes
-    return 4 * _BLOCK + 4 * len(name) + len(data)
 
 
 class TarWriter:
@@ -40,6 +34,12 @@ class TarWriter:
         if len(data) % _BLOCK:
             self.file.write(_ZEROS[: -len(data) % _BLOCK])
         return offset
+
+    def size_with(self, members: Sequence[tuple[str, bytes]]) -> int:
+        """Bytes that the finished archive has at most if these (name, data) are added."""
+        # Besides data: a header, a block of padding, and two blocks and its own bytes for a long name.
+        room = sum(4 * _BLOCK + 4 * len(name) + len(data) for name, data in members)
+        return self.file.size + room + 2 * _BLOCK
 
     def finish(self) -> None:
         """Append the two zero blocks that end an archive."""

@@ -62,23 +62,28 @@ class PartWriter:
 
         ``image`` None stores rows without an image (references, or a gap of a video set).
         """
-        room = len(image or b"") + 16_384 * len(people)
-        if self._rows and (
-            self._rows + len(people) > MAX_PART_RECORDS
-            or (self._tar is not None and self._tar.file.size + room > MAX_PART_BYTES)
-        ):
+        members = self._members(people, image, extension) if image is not None and self.images else []
+        if self._rows and not self._fits(len(people), members):
             self._finish_part()
         if self._arrow is None:
             self._open_part()
-        if image is not None and self._tar is not None:
-            self._store(self._tar, people, image, extension)
+        if self._tar is not None and members:
+            offset, *_ = [self._tar.add(name, data) for name, data in members]
+            for person in people:
+                person.shard, person.offset = self._tar.file.path.name, offset
+                person.nbytes = len(members[0][1])
         self._pending += people
         self._rows += len(people)
         while len(self._pending) >= BATCH_ROWS:
             self._flush(self._pending[:BATCH_ROWS])
             del self._pending[:BATCH_ROWS]
 
-    def _store(self, tar: TarWriter, people: Sequence[Record], image: bytes, extension: str) -> None:
+    def _fits(self, people: int, members: Sequence[tuple[str, bytes]]) -> bool:
+        small = self._tar is None or self._tar.size_with(members) <= MAX_PART_BYTES
+        return small and self._rows + people <= MAX_PART_RECORDS
+
+    def _members(self, people: Sequence[Record], image: bytes, extension: str) -> list[tuple[str, bytes]]:
+        """Names and contents of a sample, the image first."""
         first = people[0]
         name = first.key if not self.full else None
         name = name or image_key(
@@ -88,11 +93,7 @@ class PartWriter:
             first.frame if first.frame is not None else -1,
         )
         numbers, text = encode_sample(people, full=self.full)
-        offset = tar.add(f"{name}.{extension}", image)
-        tar.add(f"{name}.npz", numbers)
-        tar.add(f"{name}.json", text)
-        for person in people:
-            person.shard, person.offset, person.nbytes = tar.file.path.name, offset, len(image)
+        return [(f"{name}.{extension}", image), (f"{name}.npz", numbers), (f"{name}.json", text)]
 
     def _open_part(self) -> None:
         stem = part_stem(self.spec, self.unit, self._part)

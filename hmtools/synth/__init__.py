@@ -1,7 +1,7 @@
 """Miniatures: tiny synthetic datasets in their official layouts, with the truth about them.
 
-Their images are geometry images (:mod:`hmtools.synth.geometry_image`): colours code positions, so a converter's
-crops can be checked to a fraction of a pixel. What every label must become lies beside them
+Their images are geometry images (:mod:`hmtools.synth.geometry_image`): colours code positions, so a
+converter's crops can be checked to a fraction of a pixel. What every label must become lies beside them
 (:func:`read_truth`). The same arguments give the same bytes.
 
 >>> from pathlib import Path
@@ -89,8 +89,8 @@ def make_miniature(
         people: people per image, 0 to 50. A dataset's oddities (an image without people, a crowd region) come
             on top.
         seed: source of everything random, at least 0.
-        size: usual width and height of the images in pixels, 64 to 4096; some images differ where the dataset's
-            do.
+        size: usual width and height of the images in pixels, 64 to 4096; some images differ where the
+            dataset's do.
         splits: official split names; the layout's default when None.
         variant: form of the tree, one of the layout's ``variants``; for tests of readers that accept several.
         progress: called after each image.
@@ -112,7 +112,11 @@ def make_miniature(
             if split not in made.splits
         ),
         *(["at least one split is needed"] if not chosen else []),
-        *([f"variant {form!r} is not one of {', '.join(made.variants)}"] if form not in made.variants else []),
+        *(
+            [f"variant {form!r} is not one of {', '.join(made.variants)}"]
+            if form not in made.variants
+            else []
+        ),
     ]
     if wrong:
         raise UsageError(f"cannot make a miniature of {name}: {'; '.join(wrong)}")

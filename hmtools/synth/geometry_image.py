@@ -1,13 +1,13 @@
 """Images whose colours say where every pixel came from, and the decoder that reads it back.
 
-A *geometry image* shows nothing but its own coordinates. For an image of ``W x H`` pixels and its frame ``f``:
+A *geometry image* shows nothing but its own coordinates. For ``W x H`` pixels and frame ``f``:
 
-========  =====================================================================================================
+========  ====================================================================================================
 red       ``128 + 144 ((x + 0.5) / W - 0.5) + 32 sin(2 pi (x + 0.5) / P)``: the ramp says roughly where, the
           wave says exactly where inside one period ``P`` (:func:`period`: 16 px, more in images over 1024 px)
 green     the same of ``y`` and ``H``
 blue      ``12 + 3 (f mod 50)``; 240 where a figure is painted, so that eyes see people and positions stay
-========  =====================================================================================================
+========  ====================================================================================================
 
 Why not a plain ramp: 208 grey levels over 4096 px are 0.05 levels per pixel, and JPEG moves a smooth area by
 more than the 0.03 levels that half a pixel would be then. The wave is 32 levels high at every image size.
@@ -27,6 +27,8 @@ from hmtools.core.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 __all__ = [
     "FIGURE_BLUE",
@@ -50,15 +52,47 @@ FIGURE_BLUE = 240
 _MIDDLE, _RAMP, _WAVE = 128.0, 144.0, 32.0
 _BLUE_FIRST, _BLUE_STEP = 12, 3
 _FFT_WINDOW = 512  # pixels; the first look at a larger image takes its centre, then the fit grows outwards
-_SAMPLES = 20_000  # pixels per fit: noise of 3 levels on a slope of >= 4 levels/px averages to < 0.01 px
+_SAMPLES = 8_000  # pixels per fit: noise of 3 levels on slopes of 5 levels per pixel averages to 0.01 px
 
 
-class _Axis(NamedTuple):
-    """How one source coordinate depends on the stored pixel: ``row @ [u, v, 1]``."""
+class _Code(NamedTuple):
+    """How the position along one axis becomes a grey level."""
 
-    row: NDArray[np.float64]
+    extent: int  # pixels of the upright source along the axis
+    period: float
+
+    def level(self, position: Array, wave: float = 1.0) -> Array:
+        """Grey level at source ``position``, pixel centres at integers; ``wave`` scales the wave's height."""
+        along = position + 0.5
+        ramp = _MIDDLE + _RAMP * (along / self.extent - 0.5)
+        return ramp + wave * _WAVE * np.sin(2 * np.pi / self.period * along)
+
+    def slope(self, position: Array, wave: float) -> Array:
+        """Grey levels per source pixel."""
+        turn = 2 * np.pi / self.period
+        steep = wave * _WAVE * turn * np.cos(turn * (position + 0.5))
+        return np.asarray(_RAMP / self.extent + steep)
+
+
+class _Pixels(NamedTuple):
+    """Some pixels of one channel; u and v count from their mean, where slope and offset depend least."""
+
+    u: Array
+    v: Array
+    level: Array
+
+
+class _Fit(NamedTuple):
+    """Source position ``slope @ [u, v] + offset`` for one axis."""
+
+    slope: Array  # (2,)
+    offset: float
     wave: float  # found wave height over the written one: 1 untouched, less after downscaling
-    spread: float  # robust standard deviation of the residual, in grey levels
+    spread: float  # robust standard deviation of what is left, in grey levels
+
+    def position(self, u: Array, v: Array) -> Array:
+        """Source position of stored pixels."""
+        return self.slope[0] * u + self.slope[1] * v + self.offset
 
 
 def period(width: int, height: int) -> float:
@@ -68,21 +102,13 @@ def period(width: int, height: int) -> float:
 
 
 @functools.lru_cache(maxsize=16)
-def _planes(width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Red row (W,) and green column (H,): all that encode() needs besides the frame."""
-    wavelength = period(width, height)
-    red = _code(np.arange(width, dtype=np.float64), width, wavelength, 1.0)
-    green = _code(np.arange(height, dtype=np.float64), height, wavelength, 1.0)
-    return np.rint(red).astype(np.uint8), np.rint(green).astype(np.uint8)
-
-
-def _code(
-    position: NDArray[np.float64], extent: int, wavelength: float, wave: float
-) -> NDArray[np.float64]:
-    """Grey level at source ``position`` (pixel centres at integers) of an axis ``extent`` pixels long."""
-    turn = 2 * np.pi / wavelength * (position + 0.5)
-    level: NDArray[np.float64] = _MIDDLE + _RAMP * ((position + 0.5) / extent - 0.5) + wave * _WAVE * np.sin(turn)
-    return level
+def _lines(width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Red of every row (W,) and green of every column (H,)."""
+    red, green = (
+        np.rint(_Code(extent, period(width, height)).level(np.arange(extent, dtype=np.float64)))
+        for extent in (width, height)
+    )
+    return red.astype(np.uint8), green.astype(np.uint8)
 
 
 def encode(width: int, height: int, frame: int) -> NDArray[np.uint8]:
@@ -107,7 +133,7 @@ def encode(width: int, height: int, frame: int) -> NDArray[np.uint8]:
             f"a geometry image has sides of {MIN_SIDE} to {MAX_SIDE} px and a frame >= 0, "
             f"got {width}x{height}, frame {frame}"
         )
-    red, green = _planes(width, height)
+    red, green = _lines(width, height)
     image = np.empty((height, width, 3), np.uint8)
     image[..., 0] = red
     image[..., 1] = green[:, None]
@@ -120,7 +146,7 @@ def encode_jpeg(image: NDArray[np.uint8], orientation: int = 1) -> bytes:
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) for a file with one channel.
-        orientation: EXIF orientation tag to write, 1 to 8; 1 writes no EXIF at all. The pixels stay as they are.
+        orientation: EXIF orientation tag to write, 1 to 8; 1 writes no EXIF at all. Pixels stay as they are.
 
     Returns:
         The file's bytes.
@@ -140,7 +166,7 @@ def encode_jpeg(image: NDArray[np.uint8], orientation: int = 1) -> bytes:
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
 
 
-def decode_affine(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float64]:
+def decode_affine(image: NDArray[np.uint8], width: int, height: int) -> Array:
     """Find which upright source pixel every stored pixel shows, by a robust fit over all pixels.
 
     Args:
@@ -157,8 +183,7 @@ def decode_affine(image: NDArray[np.uint8], width: int, height: int) -> NDArray[
     Raises:
         UsageError: if the image is no part of such a geometry image (also: a grayscale one).
     """
-    axes = _decode_axes(image, width, height)
-    return np.stack([axis.row for axis in axes])
+    return np.array([[*fit.slope, fit.offset] for fit in _fit(image, width, height)])
 
 
 def decode_frame(image: NDArray[np.uint8], width: int, height: int) -> int:
@@ -172,57 +197,51 @@ def decode_frame(image: NDArray[np.uint8], width: int, height: int) -> int:
     Raises:
         UsageError: as :func:`decode_affine`.
     """
-    axes = _decode_axes(image, width, height)
-    rows, columns = np.indices(image.shape[:2], dtype=np.float64)
-    shown = np.ones(image.shape[:2], bool)  # padding and figures out: they hold no frame
-    for channel, (axis, extent) in enumerate(zip(axes, (width, height), strict=True)):
-        position = axis.row[0] * columns + axis.row[1] * rows + axis.row[2]
-        expected = _code(position, extent, period(width, height), axis.wave)
-        shown &= np.abs(image[..., channel] - expected) < max(4.0, 4 * axis.spread)
+    rows, columns = np.asarray(np.indices(image.shape[:2]), dtype=np.float64)
+    shown = np.ones(image.shape[:2], bool)  # without padding, which has no frame
+    for channel, fit in enumerate(_fit(image, width, height)):
+        expected = _codes(width, height)[channel].level(fit.position(columns, rows), fit.wave)
+        shown &= np.abs(image[..., channel] - expected) < max(4.0, 4 * fit.spread)
     levels = np.bincount(image[..., 2][shown], minlength=256).astype(np.float64)
     near = np.convolve(levels, 7.0 - np.abs(np.arange(-6, 7)), mode="same")  # JPEG noise is wider than a step
-    return int(near[_BLUE_FIRST :: _BLUE_STEP][:FRAME_MODULUS].argmax())
+    return int(near[_BLUE_FIRST::_BLUE_STEP][:FRAME_MODULUS].argmax())
 
 
-def _decode_axes(image: NDArray[np.uint8], width: int, height: int) -> tuple[_Axis, _Axis]:
+def _codes(width: int, height: int) -> tuple[_Code, _Code]:
+    return _Code(width, period(width, height)), _Code(height, period(width, height))
+
+
+def _fit(image: NDArray[np.uint8], width: int, height: int) -> tuple[_Fit, _Fit]:
+    """Both axes of an image; refuses what fits badly."""
     if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 16:
         raise UsageError(f"expected an RGB image (h, w, 3) of at least 16x16 px, got shape {image.shape}")
-    wavelength = period(width, height)
-    axes = (
-        _decode_axis(image[..., 0].astype(np.float32), width, wavelength),
-        _decode_axis(image[..., 1].astype(np.float32), height, wavelength),
-    )
-    (a, b, _), (c, d, _) = axes[0].row, axes[1].row
-    area = abs(a * d - b * c)  # source pixels per stored pixel
-    worst = max(axis.spread for axis in axes)
-    if not (1 / 256 < area < 256 and worst < _WAVE / 4 and min(axis.wave for axis in axes) > 0.1):
+    red, green = _codes(width, height)
+    x = _fit_axis(image[..., 0].astype(np.float32), red)
+    y = _fit_axis(image[..., 1].astype(np.float32), green)
+    area = abs(float(np.linalg.det([x.slope, y.slope])))  # source pixels per stored pixel
+    worst = max(x.spread, y.spread)
+    if not (1 / 256 < area < 256 and worst < _WAVE / 4 and min(x.wave, y.wave) > 0.1):
         raise UsageError(
-            f"this is no part of a {width}x{height} geometry image: the best fit shows {area:.3g} source pixels "
-            f"per pixel and is off by {worst:.1f} grey levels (a grayscale image cannot be decoded)"
+            f"this is no part of a {width}x{height} geometry image: the best fit shows {area:.3g} source "
+            f"pixels per pixel and is off by {worst:.1f} grey levels (a grayscale image cannot be decoded)"
         )
-    return axes
+    return x, y
 
 
-def _decode_axis(channel: NDArray[np.float32], extent: int, wavelength: float) -> _Axis:
+def _fit_axis(channel: NDArray[np.float32], code: _Code) -> _Fit:
     """Fit one channel: wave frequency from its spectrum, then least squares on windows that grow."""
-    height, width = channel.shape
     textured = _textured(channel)
     window = _FFT_WINDOW
-    u, v, level = _sample(channel, textured, window)
-    centre = np.array([u.mean(), v.mean()])
+    pixels, centre = _sample(channel, textured, window, None)
     frequency = _peak(_central(channel, window), _central(textured, window))
-    fits = []
-    for sign in (1.0, -1.0):  # a real wave runs both ways; only the ramp tells which
-        start = _start(u - centre[0], v - centre[1], level, sign * wavelength * frequency, extent, wavelength)
-        fits.append(_refine(start, u - centre[0], v - centre[1], level, extent, wavelength))
-    parameters, spread = min(fits, key=lambda fit: fit[1])
-    while window < max(height, width):
+    # A real wave runs both ways; only the ramp tells which.
+    starts = [_start(pixels, sign * code.period * frequency, code) for sign in (1.0, -1.0)]
+    fit = min((_refine(start, pixels, code) for start in starts), key=lambda fit: fit.spread)
+    while window < max(channel.shape):
         window *= 2
-        u, v, level = _sample(channel, textured, window)
-        parameters, spread = _refine(parameters, u - centre[0], v - centre[1], level, extent, wavelength)
-    row = parameters[:3].copy()
-    row[2] -= row[:2] @ centre
-    return _Axis(row, float(parameters[3]), spread)
+        pixels, _ = _sample(channel, textured, window, centre)
+        fit = _refine(fit, pixels, code)
+    return fit._replace(offset=fit.offset - float(fit.slope @ centre))
 
 
 def _central(array: NDArray[Any], side: int) -> NDArray[Any]:
@@ -245,9 +264,9 @@ def _textured(channel: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _sample(
-    channel: NDArray[np.float32], usable: NDArray[np.bool_], window: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Columns, rows and levels of up to _SAMPLES usable pixels of the central window, always the same ones."""
+    channel: NDArray[np.float32], usable: NDArray[np.bool_], window: int, centre: Array | None
+) -> tuple[_Pixels, Array]:
+    """Up to _SAMPLES usable pixels of the central window about ``centre`` (u, v), or about their mean."""
     height, width = channel.shape
     top, left = max(0, (height - window) // 2), max(0, (width - window) // 2)
     rows, columns = np.nonzero(usable[top : top + window, left : left + window])
@@ -257,80 +276,73 @@ def _sample(
         chosen = np.random.default_rng(0).choice(len(rows), _SAMPLES, replace=False)
         rows, columns = rows[chosen], columns[chosen]
     rows, columns = rows + top, columns + left
-    return columns.astype(np.float64), rows.astype(np.float64), channel[rows, columns].astype(np.float64)
+    about = np.array([columns.mean(), rows.mean()]) if centre is None else centre
+    level = channel[rows, columns].astype(np.float64)
+    return _Pixels(columns - about[0], rows - about[1], level), about
 
 
-def _peak(channel: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _peak(channel: NDArray[np.float32], usable: NDArray[np.bool_]) -> Array:
     """Frequency (u, v) of the strongest wave in cycles per stored pixel, up to its sign."""
-    slopes = (np.diff(channel, axis=1)[1:], np.diff(channel, axis=0)[:, 1:])  # the ramp is a constant here
     usable = usable[1:, 1:]
+    slopes = np.stack([np.diff(channel, axis=1)[1:], np.diff(channel, axis=0)[:, 1:]])
+    slopes -= slopes[:, usable].mean(axis=1)[:, None, None]  # nothing is left of the ramp
     # Where padding begins there is a cliff: uncut, its spectrum would hide the wave of a small image.
     limit = 3 * np.median(np.hypot(*slopes)[usable])
-    slopes = tuple(
-        np.where(usable, (slope - slope[usable].mean()).clip(-limit, limit), 0) for slope in slopes
-    )
-    height, width = slopes[0].shape
-    taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
+    height, width = usable.shape
+    taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]) * usable
     shape = tuple(max(64, 1 << (2 * side - 1).bit_length()) for side in (height, width))
-    power = sum(np.abs(np.fft.rfft2(slope * taper, shape)) ** 2 for slope in slopes)
-    row, column = np.unravel_index(int(np.argmax(power)), np.shape(power))
+    power = (np.abs(np.fft.rfft2(slopes.clip(-limit, limit) * taper, shape)) ** 2).sum(axis=0)
+    row, column = np.unravel_index(int(power.argmax()), power.shape)
     return np.array([column / shape[1], np.fft.fftfreq(shape[0])[row]])
 
 
-def _start(
-    u: NDArray[np.float64],
-    v: NDArray[np.float64],
-    level: NDArray[np.float64],
-    slope: NDArray[np.float64],
-    extent: int,
-    wavelength: float,
-) -> NDArray[np.float64]:
-    """Offset and wave height for a known ``slope``: the wave gives the offset modulo P, the ramp which one."""
-    along = slope[0] * u + slope[1] * v
-    turn = 2 * np.pi / wavelength * along
-    design = np.stack([np.ones_like(turn), np.cos(turn), np.sin(turn)], axis=1)
-    (mean, cosine, sine), _ = _robust(design, level - _RAMP * along / extent)
-    fine = np.arctan2(cosine, sine) * wavelength / (2 * np.pi)
-    coarse = ((mean - _MIDDLE) / _RAMP + 0.5) * extent
-    offset = fine + wavelength * np.rint((coarse - fine) / wavelength) - 0.5
-    return np.array([slope[0], slope[1], offset, np.hypot(cosine, sine) / _WAVE])
+def _start(pixels: _Pixels, slope: Array, code: _Code) -> _Fit:
+    """Offset and wave height for a known ``slope``: the wave gives the offset modulo P, the ramp the rest."""
+    along = slope[0] * pixels.u + slope[1] * pixels.v
+    turn = 2 * np.pi / code.period * along
+    design = np.stack([np.ones_like(turn), np.cos(turn), np.sin(turn)])
+    (mean, cosine, sine), spread = _robust(design, pixels.level - _RAMP * along / code.extent)
+    fine = np.arctan2(cosine, sine) * code.period / (2 * np.pi)
+    coarse = ((mean - _MIDDLE) / _RAMP + 0.5) * code.extent
+    offset = fine + code.period * np.rint((coarse - fine) / code.period) - 0.5
+    return _Fit(slope, float(offset), float(np.hypot(cosine, sine) / _WAVE), spread)
 
 
-def _refine(
-    start: NDArray[np.float64],
-    u: NDArray[np.float64],
-    v: NDArray[np.float64],
-    level: NDArray[np.float64],
-    extent: int,
-    wavelength: float,
-) -> tuple[NDArray[np.float64], float]:
-    """Gauss-Newton on (slope u, slope v, offset, wave height); returns them and the residual's spread."""
-    parameters, spread = start.copy(), np.inf
+def _refine(fit: _Fit, pixels: _Pixels, code: _Code) -> _Fit:
+    """Gauss-Newton on slope, offset and wave height."""
+    u, v, level = pixels
     for _ in range(12):
-        position = parameters[0] * u + parameters[1] * v + parameters[2]
-        turn = 2 * np.pi / wavelength * (position + 0.5)
-        steepness = _RAMP / extent + parameters[3] * _WAVE * 2 * np.pi / wavelength * np.cos(turn)
-        design = np.stack([steepness * u, steepness * v, steepness, _WAVE * np.sin(turn), 0 * turn + 1], axis=1)
-        solution, spread = _robust(design, level - _code(position, extent, wavelength, parameters[3]))
-        step, mean = solution[:4], solution[4]
-        parameters += step
-        if parameters[3] < 0:
-            parameters[2:] += wavelength / 2, -2 * parameters[3]
+        position = fit.position(u, v)
+        steep = code.slope(position, fit.wave)
+        wave = _WAVE * np.sin(2 * np.pi / code.period * (position + 0.5))
+        design = np.stack([steep * u, steep * v, steep, wave, np.ones_like(u)])
+        (*slope, offset, height, mean), spread = _robust(design, level - code.level(position, fit.wave))
+        moved = abs(offset) + float(np.abs(slope) @ (np.ptp(u), np.ptp(v)))
+        wave_height = fit.wave + height
+        if wave_height < 0:  # the same wave, half a period further on
+            wave_height, offset = -wave_height, offset + code.period / 2
         # The wave locks onto the nearest period; what the ramp then still misses is a whole number of them.
-        missed = np.rint(mean * extent / (_RAMP * wavelength))
-        parameters[2] += wavelength * missed
-        if missed == 0 and abs(step[2]) + abs(step[:2]) @ (np.ptp(u), np.ptp(v)) < 1e-4:
+        periods = np.rint(mean * code.extent / (_RAMP * code.period))
+        offset += periods * code.period
+        fit = _Fit(fit.slope + slope, fit.offset + float(offset), float(wave_height), spread)
+        if moved < 1e-4 and periods == 0:
             break
-    return parameters, spread
+    return fit
 
 
-def _robust(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Least squares that forgets outliers (Tukey's biweight, scale from the median residual)."""
+def _robust(design: Array, target: Array) -> tuple[Array, float]:
+    """Least squares that forgets outliers (Tukey's biweight, scale from the median residual).
+
+    ``design`` has one row per unknown. Normal equations with rows of equal length: ten times faster than an
+    orthogonal decomposition, and six unknowns at most leave them well conditioned.
+    """
+    length = np.linalg.norm(design, axis=1)
+    rows = design / np.where(length > 0, length, 1.0)[:, None]
     weight = np.ones_like(target)
     for _ in range(4):
-        root = np.sqrt(weight)
-        solution = np.linalg.lstsq(design * root[:, None], target * root, rcond=None)[0]
-        residual = target - design @ solution
+        weighted = rows * weight
+        solution = np.linalg.lstsq(weighted @ rows.T, weighted @ target, rcond=1e-12)[0]
+        residual = target - solution @ rows
         spread = max(0.5, 1.4826 * float(np.median(np.abs(residual))))
         weight = (1 - np.minimum(1, np.abs(residual) / (4.7 * spread)) ** 2) ** 2
-    return solution, spread
+    return np.asarray(solution / np.where(length > 0, length, 1.0)), spread

@@ -1,8 +1,8 @@
 """People as 2D keypoint figures: plausible, seeded, and nothing but points.
 
-A figure faces the camera: the person's left side has the larger x. Everything is in pixels of the upright image,
-pixel centres at integers. The points of a figure come in the order of the 133 COCO-WholeBody keypoints: body 17,
-feet 6, face 68, left hand 21, right hand 21.
+A figure faces the camera: the person's left side has the larger x. Everything is in pixels of the upright
+image, pixel centres at integers. The points of a figure come in the order of the 133 COCO-WholeBody
+keypoints: body 17, feet 6, face 68, left hand 21, right hand 21.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
 
 # Lengths as parts of the stature; the origin is the top of the head, y points down.
 _HEAD_CENTRE, _HEAD_HALF = np.array([0.0, 0.085]), np.array([0.052, 0.075])
-_SHOULDER, _HIP = np.array([0.115, 0.205]), np.array([0.062, 0.5])  # of the left side; the right one mirrors x
+_SHOULDER, _HIP = (
+    np.array([0.115, 0.205]),
+    np.array([0.062, 0.5]),
+)  # of the left side; the right one mirrors x
 _UPPER_ARM, _FOREARM, _HAND = 0.165, 0.15, 0.105
 _THIGH, _SHIN = 0.23, 0.225
 _FINGERS = (  # knuckle along and across the hand (thumb side positive), spread angle, length; in hand lengths
@@ -116,6 +119,9 @@ def paint(plane: NDArray[np.uint8], figures: Iterable[Figure], level: int) -> No
         pixels = np.rint(figure.points).astype(np.int32)
         thick = max(1, round(0.05 * figure.stature))
         cv2.fillPoly(plane, [pixels[list(_TORSO)]], level)
+        ears = figure.points[3:5]
+        radius = round(float(np.hypot(*(ears[0] - ears[1]))) / 2)
+        cv2.circle(plane, np.rint(ears.mean(axis=0)).astype(int).tolist(), radius, level, -1)
         cv2.fillConvexPoly(plane, cv2.convexHull(pixels[FACE]), level)
         for limb in _LIMBS:
             cv2.polylines(plane, [pixels[list(limb)]], isClosed=False, color=level, thickness=thick)
@@ -181,8 +187,8 @@ def _face() -> Points:
             np.stack([brow, arch], axis=1),
             np.stack([np.zeros(4), np.linspace(-0.25, 0.2, 4)], axis=1),
             np.stack([nostrils, 0.34 - 0.3 * np.abs(nostrils)], axis=1),
-            eye + [-0.43, -0.22],
-            eye + [0.43, -0.22],
+            eye + np.array([-0.43, -0.22]),
+            eye + np.array([0.43, -0.22]),
             np.stack([-0.36 * np.cos(outer), 0.6 - 0.14 * np.sin(outer)], axis=1),
             np.stack([-0.26 * np.cos(inner), 0.6 - 0.06 * np.sin(inner)], axis=1),
         ]

@@ -1,7 +1,7 @@
 """What a miniature knows about itself: two hidden files beside the official tree.
 
-``.hmtools-miniature.json`` marks the folder as synthetic; ``.hmtools-truth.json`` holds what a conversion of it
-must give. Readers of the dataset never look at the second one.
+``.hmtools-miniature.json`` marks the folder as synthetic; ``.hmtools-truth.json`` holds what a conversion of
+it must give. Readers of the dataset never look at the second one.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class PersonTruth:
         person: 0-based position among the annotations of its image, in the order of the release's list,
             before any filter.
         bbox_xywh: body box in pixels, unclipped.
-        keypoints2d: (133, 3) float64 x, y, v; unlabelled points are 0, 0, 0; v may be a fraction in feet, face
-            and hands.
+        keypoints2d: (133, 3) float64 x, y, v; unlabelled points are 0, 0, 0; v may be a fraction in feet,
+            face and hands.
         num_keypoints: labelled body points.
         face_bbox_xywh: as in the file; zeros when the face is invalid.
         lhand_bbox_xywh: likewise for the left hand.

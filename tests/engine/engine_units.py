@@ -106,6 +106,11 @@ def survive_signals(unit: Unit) -> None:
         os.kill(os.getpid(), number)
 
 
+def signal_driver(unit: Unit) -> None:
+    """Only for inline runs, where this process is the driver."""
+    os.kill(os.getpid(), signal.SIGUSR2)
+
+
 def ask_threads(unit: Unit) -> None:
     sys.stdout.write(f"threads {os.environ.get('OMP_NUM_THREADS')}\n")
 
@@ -114,7 +119,7 @@ DO: dict[str, Callable[[Unit], None]] = {
     f.__name__: f
     for f in (
         say, fall, exit_by_library, die, leave, crash, fork_and_die, stuck, slow, hold, meet, survive_signals,
-        ask_threads,
+        signal_driver, ask_threads,
     )
 }  # fmt: skip
 

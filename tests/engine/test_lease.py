@@ -167,17 +167,57 @@ def test_owner_notices_a_removed_lock(folder: Path) -> None:
     assert leftovers(folder) == []
 
 
-def test_lease_moved_by_mistake_comes_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A contender that judged an older lease and was slow moves ours: it sees that and puts it back."""
+def test_slow_contender_does_no_harm(folder: Path) -> None:
+    """It judged a lease that another one has replaced in the meantime."""
     stale = put(folder, pid=1 << 30)
     with acquire(folder) as held:
-        assert not lease._displace(folder, stale.token, "early")  # has not moved anything yet
-        answers = iter([stale])
-        read = lease._read
-        monkeypatch.setattr(lease, "_read", lambda path: next(answers, None) or read(path))
-        assert not lease._displace(folder, stale.token, "late")
+        assert not lease._replace(folder, stale, Owner.here())
         held.check()
         assert leftovers(folder) == ["lease.json"]
+
+
+def test_only_the_holder_that_was_found_is_broken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that break a lock at once, the second does not break the first."""
+    dead = Owner.here()
+    answers = iter([dead])
+    read = lease._read
+    with acquire(folder) as held:
+        monkeypatch.setattr(lease, "_read", lambda path: next(answers, None) or read(path))
+        with pytest.raises(LockedError):
+            acquire(folder, break_lock=True)
+        held.check()
+
+
+def claim(folder: Path, token: str, **changes: Any) -> Path:
+    """Claim a lease as another process would have."""
+    path = folder / f"lease.{token}.claim"
+    path.write_text(json.dumps(asdict(replace(Owner.here(), **changes))))
+    return path
+
+
+def test_only_one_contender_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_ATTEMPTS", 3)
+    stale = put(folder, pid=1 << 30)
+    path = claim(folder, stale.token)
+    with pytest.raises(LockedError, match="too many processes"):
+        acquire(folder)
+    assert read_owner(folder) == stale
+    path.unlink()
+    acquire(folder).release()
+
+
+def test_contender_that_died_is_no_obstacle(folder: Path) -> None:
+    claim(folder, put(folder, pid=1 << 30).token, pid=1 << 30)
+    with acquire(folder) as held:
+        claim(folder, held.owner.token, pid=1 << 30)
+    assert leftovers(folder) == []
+
+
+def test_claim_that_changed_hands_is_put_back(folder: Path) -> None:
+    path = claim(folder, "t")
+    lease._remove_claim(path, "of another one", "me")
+    assert leftovers(folder) == ["lease.t.claim"]
+    lease._remove_claim(path.with_name("lease.gone.claim"), "t", "me")
 
 
 def test_late_heartbeat_does_not_write_over_a_new_holder(
@@ -212,12 +252,13 @@ def test_file_system_without_links(folder: Path, monkeypatch: pytest.MonkeyPatch
         held.check()
         with pytest.raises(LockedError):
             acquire(folder)
+        assert not lease._create(folder / "lease.json", Owner.here())
     assert leftovers(folder) == []
 
 
 def test_link_made_but_reported_as_failed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(self: Path, target: Path) -> None:
-        os.link(target, self)
+        os.link(target, self)  # fails where the name is taken, as it should
         raise FileExistsError(errno.EEXIST, "sent again by the network file system")
 
     monkeypatch.setattr(Path, "hardlink_to", link)
@@ -330,43 +371,3 @@ def test_systems_without_proc(folder: Path, dead_pid: int, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "kill", refuse)
     assert process_start(1) == -1, "it exists and belongs to somebody else"
-
-
-def test_takeover_that_is_lost_at_once_is_a_refusal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow contender moves the new lease in the very moment in which a third one finds the name free."""
-    put(folder, pid=1 << 30)
-    sleep = time.sleep
-
-    def steal(seconds: float) -> None:
-        if seconds == lease._SETTLE_S:
-            put(folder, host="elsewhere")
-        sleep(seconds)
-
-    monkeypatch.setattr(time, "sleep", steal)
-    with pytest.raises(LockedError, match="host elsewhere"):
-        acquire(folder)
-    found = read_owner(folder)
-    assert found is not None
-    assert found.host == "elsewhere"
-
-
-def test_endless_contention_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_publish", lambda folder, owner: False)
-    with pytest.raises(LockedError, match="too many processes"):
-        acquire(folder)
-
-
-def test_displacing_what_others_displaced(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    stale = Owner.here()
-    read = lease._read
-    answers = iter([stale, stale])
-    monkeypatch.setattr(lease, "_read", lambda path: next(answers, None) or read(path))
-    assert not lease._displace(folder, stale.token, "late"), "the file went between reading and moving"
-    put(folder, host="elsewhere")
-    monkeypatch.setattr(lease, "_link", lambda source, target: False)
-    monkeypatch.setattr(lease, "_read", lambda path: next(answers, None) or read(path))
-    assert not lease._displace(folder, stale.token, "late")
-    assert "changed hands twice" in caplog.text
-    assert leftovers(folder) == []

@@ -99,7 +99,10 @@ def test_dead_workers_fail_their_unit_and_are_replaced(out: Path) -> None:
     assert process_start(int(note.read_text())), "the forked child holds the pipes while the unit is given up"
 
 
-def test_everything_a_unit_says_is_in_its_log(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_everything_a_unit_says_is_in_its_log(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with it C's streams have no buffers either
     assert go(out, [{"do": "say"}, {}, {"do": "say"}, {"do": "ask_threads"}], 1).ok
     for unit in ("u00000", "u00002"):
         text = log_of(out, unit)

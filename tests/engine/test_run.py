@@ -181,8 +181,8 @@ def test_temporary_files_of_dead_writers_are_swept(out: Path) -> None:
     left = [out / ".x.1.tmp", out / ".job/.job.json.1.tmp", out / ".job/done/.u00000.json.1.tmp"]
     for path in left:
         path.touch()
-    run(job)
-    assert not any(path.exists() for path in left)
+    with prepared(job):
+        assert not any(path.exists() for path in left)
 
 
 def test_seconds_add_up_over_runs(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

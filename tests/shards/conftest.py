@@ -8,7 +8,7 @@ one 48 x 40 JPEG window per person.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def _record(frame: int, person: int = 0, *, sequence: str = "seq/a", **cells: An
     return normalise(record, SPEC)
 
 
-def _store(writer: PartWriter, people: Sequence[Record], images: str) -> None:
+def _store(writer: PartWriter, records: Sequence[Record], images: str) -> None:
+    people = [replace(record) for record in records]  # writing notes in a record where its image lies
     frame, operation = people[0].frame or 0, people[0].image_op or "none"
     upright = coded_image(frame)
     if images == "none":

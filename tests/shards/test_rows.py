@@ -162,7 +162,9 @@ def test_reading_rows_does_not_copy_them(tmp_path: Path) -> None:
     assert peak < 100_000
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", b"ARROW1\0\0", b"x" * 10_000, b"ARROW1\0\0" * 100 + b"ARROW1"])
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", b"ARROW1\0\0", b"x" * 10_000, b"ARROW1\0\0" * 100 + b"ARROW1"]
+)
 def test_garbage_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.arrow"
     path.write_bytes(data)

@@ -4,14 +4,18 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hmtools
 from hmtools.core.errors import SchemaError, UnsafeFileError
+from hmtools.core.image import decode_rgb
 from hmtools.humandata.record import Column, Record, columns
 from hmtools.humandata.schema import RecordSpec, cell_shape
 from hmtools.humandata.table import normalise, vocabulary
@@ -202,3 +206,79 @@ def test_bytes_depend_on_the_records_alone(make_record: RecordMaker) -> None:
     for full in (False, True):
         first = encode_sample([make_record(3)], full=full)
         assert encode_sample([make_record(3)], full=full) == first
+
+
+# webdataset leaves closing the tar that it opened to the garbage collector.
+webdataset_only = pytest.mark.filterwarnings(
+    r"ignore:unclosed file <_io.BufferedReader name=.*\.tar:ResourceWarning"
+)
+
+
+def foreign_samples(tar: Path) -> list[dict[str, Any]]:
+    """What anybody gets with webdataset's own decoding of images, npz and JSON."""
+    return list(webdataset.WebDataset(str(tar), shardshuffle=False).decode("rgb8"))
+
+
+def image_of(sample: dict[str, Any]) -> Any:
+    (extension,) = {"jpg", "png"} & sample.keys()
+    assert sample.keys() == {"__key__", "__url__", "__local_path__", extension, "npz", "json"}
+    return sample[extension]
+
+
+def assert_cells(
+    arrays: dict[str, Any], scalars: dict[str, Any], row: dict[str, Any], absent: list[str]
+) -> None:
+    """Arrays and scalars of one person must be the table's row, and hold nothing else."""
+    present = {name for name, cell in row.items() if cell is not None} - {*LOCATION, "part_row"}
+    assert (arrays.keys() - absent) | scalars.keys() == present
+    for name in arrays.keys() - absent:
+        cell = arrays[name]
+        if name == "distortion":
+            cell = cell[: len(row[name])]
+        np.testing.assert_array_equal(cell, row[name], err_msg=name)
+    for name, value in scalars.items():
+        assert row[name] == (np.float32(value) if isinstance(value, float) else value), name
+
+
+@pytest.fixture
+def frames(make_record: RecordMaker) -> list[list[Record]]:
+    """A frame of one, two and three people, another way up each."""
+    operations = ["none", "rot90cw", "hflip"]
+    return [
+        [make_record(frame, person, image_op=operations[frame]) for person in range(frame + 1)]
+        for frame in range(3)
+    ]
+
+
+@webdataset_only
+def test_plain_webdataset_reads_crops(
+    tmp_path: Path, make_split: Callable[..., Path], frames: list[list[Record]]
+) -> None:
+    folder = make_split(tmp_path, frames)
+    shards = hmtools.open(folder)
+    samples = foreign_samples(folder / "mini-val-u00000-000.tar")
+    assert [sample["__key__"] for sample in samples] == [record.key for people in frames for record in people]
+    for index, sample in enumerate(samples):
+        np.testing.assert_array_equal(image_of(sample), shards[index].image)
+        assert_cells(sample["npz"], sample["json"], shards.row(index), [])
+
+
+@webdataset_only
+def test_plain_webdataset_reads_full_frames(
+    tmp_path: Path, make_split: Callable[..., Path], frames: list[list[Record]]
+) -> None:
+    folder = make_split(tmp_path, frames, images="full")
+    shards, row = hmtools.open(folder), 0
+    samples = foreign_samples(folder / "mini-val-u00000-000.tar")
+    assert [sample["__key__"] for sample in samples] == [f"mini/val/seq/a/{frame:06d}" for frame in range(3)]
+    for sample, people in zip(samples, frames, strict=True):
+        data = shards.image_bytes(shards.row(row))
+        assert data is not None
+        np.testing.assert_array_equal(image_of(sample), decode_rgb(data))
+        assert {len(array) for array in sample["npz"].values()} == {len(people)}
+        for person, scalars in enumerate(sample["json"]["people"]):
+            absent = scalars.pop("absent", [])
+            arrays = {name: array[person] for name, array in sample["npz"].items()}
+            assert_cells(arrays, scalars, shards.row(row), absent)
+            row += 1
+    assert row == len(shards)
