@@ -92,7 +92,7 @@ class _Fit(NamedTuple):
 
     def position(self, u: Array, v: Array) -> Array:
         """Source position of stored pixels."""
-        return self.slope[0] * u + self.slope[1] * v + self.offset
+        return np.asarray(self.slope[0] * u + self.slope[1] * v + self.offset)
 
 
 def period(width: int, height: int) -> float:
@@ -104,11 +104,9 @@ def period(width: int, height: int) -> float:
 @functools.lru_cache(maxsize=16)
 def _lines(width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Red of every row (W,) and green of every column (H,)."""
-    red, green = (
-        np.rint(_Code(extent, period(width, height)).level(np.arange(extent, dtype=np.float64)))
-        for extent in (width, height)
-    )
-    return red.astype(np.uint8), green.astype(np.uint8)
+    codes = _codes(width, height)
+    red, green = (code.level(np.arange(code.extent, dtype=np.float64)) for code in codes)
+    return np.rint(red).astype(np.uint8), np.rint(green).astype(np.uint8)
 
 
 def encode(width: int, height: int, frame: int) -> NDArray[np.uint8]:

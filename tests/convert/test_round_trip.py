@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 import hmtools
-from hmtools.convert import unit as convert_unit_module
 from hmtools.convert.run import convert
 from hmtools.datasets import coco, mscoco
-from hmtools.geometry.crop import Window, apply_affine, invert_affine
+from hmtools.geometry.crop import Window, apply_affine, crop_window, invert_affine
 from hmtools.humandata.record import Record
 from hmtools.shards.reader import Shards
 from hmtools.synth import make_miniature, read_truth
@@ -185,13 +184,13 @@ def _person_from_one(record: Record) -> None:
 
 
 def _window_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = convert_unit_module.crop_window
+    real = crop_window
 
     def shifted(*arguments: Any, **options: Any) -> Window | None:
         window = real(*arguments, **options)
         return window and _Shifted(window.x0, window.y0, window.x1, window.y1)
 
-    monkeypatch.setattr(convert_unit_module, "crop_window", shifted)
+    monkeypatch.setattr("hmtools.convert.unit.crop_window", shifted)
 
 
 class _Shifted(Window):
@@ -208,8 +207,10 @@ def _no_area_check(monkeypatch: pytest.MonkeyPatch) -> None:
         def __gt__(self, other: object) -> bool:
             return True
 
-    real = mscoco.numbers
-    monkeypatch.setattr(mscoco, "numbers", lambda values, count: [Anything(v) for v in real(values, count)])
+    def numbers(values: list[float], count: int) -> list[Anything]:
+        return [Anything(value) for value in coco.numbers(values, count)]
+
+    monkeypatch.setattr(mscoco, "numbers", numbers)
 
 
 MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

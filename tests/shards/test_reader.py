@@ -23,7 +23,7 @@ from hmtools.core.image import ImageError, decode_rgb
 from hmtools.geometry.crop import apply_affine
 from hmtools.humandata.record import Record, columns
 from hmtools.shards import reader as reader_module
-from hmtools.shards.reader import Shards, find_splits
+from hmtools.shards.reader import Shards
 
 RecordMaker = Callable[..., Record]
 ImageMaker = Callable[[int], npt.NDArray[np.uint8]]
@@ -236,7 +236,7 @@ def digest(shards: Shards, order: Sequence[int]) -> list[tuple[str, int]]:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_reads_while_its_parent_reads(
-    full: Path, monkeypatch: pytest.MonkeyPatch, open_descriptors: Descriptors
+    full: Path,
 ) -> None:
     shards = hmtools.open(full)
     order = list(range(len(shards)))
@@ -350,38 +350,6 @@ def test_damaged_tables(copied: Path, name: str, damage: str) -> None:
     shards = hmtools.open(copied)
     with pytest.raises(SchemaError, match=rf"{name}: not a complete Arrow file .*again"):
         _ = shards.tracks if name == "tracks.arrow" else len(shards)
-
-
-def test_open_finds_the_only_split(tmp_path: Path, crop: Path) -> None:
-    shutil.copytree(crop, tmp_path / "out" / "mini" / "val")
-    for path in (tmp_path / "out", tmp_path / "out" / "mini", str(tmp_path / "out" / "mini" / "val")):
-        assert hmtools.open(path).path == tmp_path / "out" / "mini" / "val"
-
-
-def test_open_does_not_choose_between_splits(tmp_path: Path, crop: Path) -> None:
-    out = tmp_path / "out"
-    for split in ("val", "train"):
-        shutil.copytree(crop, out / "mini" / split)
-    assert find_splits(out) == find_splits(out / "mini") == [out / "mini" / "train", out / "mini" / "val"]
-    for path in (out, out / "mini"):
-        with pytest.raises(LayoutError, match=r"several splits(.|\n)*mini/train(.|\n)*mini/val"):
-            hmtools.open(path)
-    assert hmtools.open(out / "mini" / "train").path == out / "mini" / "train"
-
-
-def test_open_refuses_what_is_not_finished(tmp_path: Path, crop: Path) -> None:
-    with pytest.raises(LayoutError, match="no such folder"):
-        hmtools.open(tmp_path / "nowhere")
-    with pytest.raises(LayoutError, match="expected a converted split"):
-        hmtools.open(tmp_path)
-    folder = tmp_path / "out" / "mini" / "val"
-    shutil.copytree(crop, folder)
-    (folder / "manifest.json").unlink()
-    (folder / ".job").mkdir()
-    with pytest.raises(LayoutError, match=r"unfinished conversion \(no manifest\.json\)"):
-        hmtools.open(folder)
-    shutil.copytree(crop, tmp_path / "out" / "mini" / "train")
-    assert hmtools.open(tmp_path / "out").path == tmp_path / "out" / "mini" / "train"
 
 
 def test_a_damaged_manifest(copied: Path) -> None:
