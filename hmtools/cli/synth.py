@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ __all__ = ["synth"]
 
 
 def synth(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset, e.g. mscoco.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Dataset, e.g. mscoco.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", show_default=False)],
     frames: Annotated[int, typer.Option("--frames", help="Images per split, 1 or more.")] = 20,
     people: Annotated[int, typer.Option("--people", help="People per image, 0 to 50.")] = 2,
@@ -32,9 +33,9 @@ def synth(
 ) -> None:
     """Make a small synthetic dataset in its official layout.
 
-    File names, annotation files and their oddities (crowd regions, invalid hands, boxes that leave the image,
-    grayscale and rotated files ...) are those of the real download; the pictures are patterns whose colours code
-    positions. A marker file says that the folder is synthetic, and stays with what is made from it.
+    File names, annotation files and their oddities (crowd regions, invalid hands, boxes that leave the
+    image, grayscale and rotated files ...) are those of the real download; the pictures are patterns whose
+    colours code positions. A marker file says that the folder is synthetic.
 
     \b
     Examples:
@@ -46,8 +47,15 @@ def synth(
 
     width_height = _size(size)
     splits = tuple(dict.fromkeys(split or layout(name).default_splits))
-    with Progress(f"synth {name}", units=max(0, frames) * len(splits)) as progress:
-        make_miniature(name, out, frames, people, seed, width_height, splits, progress=progress.advance)
+    progress = Progress(f"synth {name}", units=max(0, frames) * len(splits))
+    with ExitStack() as stack:
+
+        def advance() -> None:
+            if not progress.units_done:  # only now nothing can be refused any more
+                stack.enter_context(progress)
+            progress.advance()
+
+        make_miniature(name, out, frames, people, seed, width_height, splits, progress=advance)
     typer.echo(_summary(name, out, read_truth(out)))
 
 
@@ -61,6 +69,6 @@ def _size(text: str) -> tuple[int, int]:
 def _summary(name: str, out: Path, truth: Truth) -> str:
     rejected = sum(person.rejected is not None for person in truth.people)
     return (
-        f"{out}: {len(truth.images)} images, {len(truth.people)} annotations, of which {rejected} are made to be "
+        f"{out}: {len(truth.images)} images, {len(truth.people)} annotations, {rejected} of them made to be "
         f"rejected\nnext: hmtools convert {name} --root {out}"
     )

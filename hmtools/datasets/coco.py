@@ -193,7 +193,7 @@ def read_coco(
             try:
                 image = read_element(descriptor, first, last)
                 annotation = read_element(descriptor, start, end)
-                where = f"{image['file_name']} annotation {annotation['id']}"
+                where = f"{_text(image, 'file_name')} annotation {_text(annotation, 'id')}"
                 if repeated:
                     yield Rejected("duplicate_annotation", where, "its id occurs twice")
                     continue

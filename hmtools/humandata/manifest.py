@@ -39,7 +39,8 @@ class Manifest:
         body_model: family, sha256, num_betas, standin of the body model used, or None.
         needs: assets that were missing and the columns that are null because of it.
         counts: records, images, units, tracks found; ``official`` count where the card knows one.
-        rejected: defects by reason, with up to ten ``examples`` each in ``rejected_examples``.
+        rejected: defects, counted by reason.
+        rejected_examples: the first ten of them: reason, source and detail.
         filtered: persons left out by the set's own rules, by reason.
         health: counts of what to know before training, see ``humandata.checks``.
         files: one entry per part, index and tracks file: name, sha256, nbytes, rows.

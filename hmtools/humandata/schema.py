@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -163,22 +163,27 @@ def index_schema(parts: pa.Schema) -> pa.Schema:
     return parts.append(pa.field("part_row", pa.int32(), metadata={"unit": "row of the part file"}))
 
 
-TRACKS_COLUMNS: tuple[Column, ...] = (
-    Column("track_id", "str", "identity over time, as in the record"),
-    Column("sequence", "str", "sequence of the track"),
-    Column("segment", "i32", "0, 1, … within the track; a gap starts a new one"),
-    Column("rows", "i64[T]", "rows of index.arrow"),
-    Column("frames", "i32[T]", "frames of the source video, ascending"),
-    Column("fps", "f32", "frame rate of the source", "1/s"),
-    Column("step", "i32", "source frames from one row to the next"),
+TRACKS_COLUMNS: tuple[Column, ...] = tuple(
+    replace(column, common=True)
+    for column in (
+        Column("track_id", "str", "identity over time, as in the record"),
+        Column("sequence", "str", "sequence of the track"),
+        Column("segment", "i32", "0, 1, … within the track; a gap starts a new one"),
+        Column("rows", "i64[T]", "rows of index.arrow"),
+        Column("frames", "i32[T]", "frames of the source video, ascending"),
+        Column("fps", "f32", "frame rate of the source", "1/s"),
+        Column("step", "i32", "source frames from one row to the next"),
+    )
 )
 """``tracks.arrow``: one row is one gap-free run of one person over T rows of the index."""
 
 _BODY_FRAME = "as frame_of_reference says"
 MOTION_COLUMNS: tuple[Column, ...] = (
-    Column("key", "str", "dataset/split/sequence of the clip, percent-encoded as record keys are"),
-    Column("dataset", "str", "dataset name"),
-    Column("split", "str", "official split name"),
+    Column(
+        "key", "str", "dataset/split/sequence of the clip, percent-encoded as record keys are", common=True
+    ),
+    Column("dataset", "str", "dataset name", common=True),
+    Column("split", "str", "official split name", common=True),
     Column("sequence", "str", "sequence of the clip"),
     Column("subject", "str", "the release's own name of the person; null when unknown"),
     Column("fps", "f32", "frame rate", "1/s"),

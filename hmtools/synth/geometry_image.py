@@ -124,7 +124,7 @@ def encode(width: int, height: int, frame: int) -> NDArray[np.uint8]:
         UsageError: if a side or the frame is out of range.
 
     >>> encode(640, 480, 7)[0, 0].tolist()
-    [74, 74, 33]
+    [62, 62, 33]
     """
     if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE) or frame < 0:
         raise UsageError(

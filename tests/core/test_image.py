@@ -158,9 +158,9 @@ def test_probe_reads_kind_and_size() -> None:
     assert probe(encode_jpeg(picture(30, 20))) == ImageInfo("jpg", 20, 30)
     assert probe(progressive()) == ImageInfo("jpg", 24, 16)
     assert probe(encode_png(picture(30, 20))) == ImageInfo("png", 20, 30)
-    bitmap = bytes(cv2.imencode(".bmp", picture())[1])
-    assert probe(bitmap) == ImageInfo("other", 0, 0)
-    assert decode_rgb(bitmap).shape == (16, 24, 3)
+    other = bytes(cv2.imencode(".bmp", picture())[1])
+    assert probe(other) == ImageInfo("other", 0, 0)
+    assert decode_rgb(other).shape == (16, 24, 3)
     # a thumbnail's size is not the picture's; fill bytes before a marker are legal
     assert probe(ENCODED["thumbnail"]()) == ImageInfo("jpg", 24, 16)
     data = jpeg(picture())
@@ -199,19 +199,31 @@ def test_the_bound_is_exact(encode: Callable[[Array], bytes], monkeypatch: pytes
     assert error.value.reason == "image_too_large"
 
 
-def test_other_formats_are_bounded_by_the_decoder() -> None:
+def bitmap(width: int, height: int) -> bytes:
+    """Header of a BMP file."""
+    size = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + size
+
+
+def test_other_formats_are_bounded_too() -> None:
+    with pytest.raises(ImageError, match="image_too_large"):
+        decode_rgb(bitmap(60_000, 60_000))
+
+
+def test_other_formats_have_our_bound() -> None:
     """BMP, TIFF … are not probed: OpenCV gets our bound, which it reads from the environment when loaded."""
     code = """
-import struct
+import sys
 from hmtools.core.image import ImageError, decode_rgb
-size = struct.pack("<IiiHHIIiiII", 40, 20_000, 20_000, 1, 24, 0, 0, 0, 0, 0, 0)
 try:
-    decode_rgb(b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + size)
+    decode_rgb(sys.stdin.buffer.read())
 except ImageError as error:
     raise SystemExit(error.reason) from None
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1:] == ["image_too_large"], done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=bitmap(20_000, 20_000), capture_output=True, check=False
+    )
+    assert done.stderr.splitlines()[-1:] == [b"image_too_large"], done.stderr
 
 
 @pytest.mark.parametrize(
@@ -259,6 +271,11 @@ def test_encoding_is_deterministic_and_takes_views() -> None:
     view = picture(40, 40)[::2, 5:, :]
     for encode in (encode_jpeg, encode_png):
         assert encode(view) == encode(view.copy()) == encode(view)
+
+
+def test_what_cannot_be_encoded() -> None:
+    with pytest.raises(ImageError, match=r"cannot encode \(1, 70000, 3\) as \.jpg"):
+        encode_jpeg(np.zeros((1, 70_000, 3), np.uint8))  # JPEG ends at 65 500
 
 
 def test_jpeg_keeps_full_colour_resolution() -> None:

@@ -13,7 +13,6 @@ import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 
-import hmtools
 from hmtools.core.log import Progress, format_bytes, format_duration, setup_logging, table
 
 
@@ -190,6 +189,6 @@ def test_import_is_light() -> None:
         "import sys, hmtools.core.log, hmtools.engine.local\n"
         "print([m for m in sys.modules if m in {'rich', 'numpy'}])"
     )
-    root = Path(hmtools.__file__).parents[1]
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.coco_tree import (
+from hmtools.core.errors import LayoutError, UsageError
+from hmtools.datasets import coco, mscoco
+from hmtools.datasets.base import Rejected
+from hmtools.datasets.mscoco import MsCoco
+from hmtools.humandata.record import Record
+from tests.datasets.coco_tree import (
     box,
     image_row,
     joints,
@@ -22,11 +27,6 @@ from datasets.coco_tree import (
     stored_joints,
     write_tree,
 )
-from hmtools.core.errors import LayoutError, UsageError
-from hmtools.datasets import coco, mscoco
-from hmtools.datasets.base import Rejected
-from hmtools.datasets.mscoco import MsCoco
-from hmtools.humandata.record import Record
 
 IMAGES = [image_row(785), image_row(139), image_row(500021), image_row(42, width=80, height=96)]
 # Ids neither dense nor sorted, the people of an image not together, 139 without people.

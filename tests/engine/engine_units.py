@@ -111,15 +111,16 @@ def signal_driver(unit: Unit) -> None:
     os.kill(os.getpid(), signal.SIGUSR2)
 
 
-def ask_threads(unit: Unit) -> None:
+def ask_setup(unit: Unit) -> None:
     sys.stdout.write(f"threads {os.environ.get('OMP_NUM_THREADS')}\n")
+    sys.stdout.write(f"blocked {sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))}\n")
 
 
 DO: dict[str, Callable[[Unit], None]] = {
     f.__name__: f
     for f in (
         say, fall, exit_by_library, die, leave, crash, fork_and_die, stuck, slow, hold, meet, survive_signals,
-        signal_driver, ask_threads,
+        signal_driver, ask_setup,
     )
 }  # fmt: skip
 

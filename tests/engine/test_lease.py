@@ -13,12 +13,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import engine_units
 import pytest
 
 from hmtools.core.errors import LockedError
 from hmtools.engine import lease
 from hmtools.engine.lease import Lease, Owner, acquire, process_start, read_owner
+from tests.engine import engine_units
 
 
 @pytest.fixture

@@ -13,18 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_units import bad_result, finalised, go, log_of, make_job, outputs, pids, runs, wait_for
 
-import hmtools
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.engine import local
 from hmtools.engine.job import Outcome
 from hmtools.engine.lease import process_start
 from hmtools.engine.local import run_local, usable_cores
 from hmtools.engine.state import State, job_status
+from tests.engine.engine_units import (
+    bad_result,
+    finalised,
+    go,
+    log_of,
+    make_job,
+    outputs,
+    pids,
+    runs,
+    wait_for,
+)
 
-SCRIPT = Path(__file__).with_name("engine_units.py")
-ROOT = Path(hmtools.__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_outputs_are_equal_for_any_number_of_workers(tmp_path: Path) -> None:
@@ -102,15 +110,16 @@ def test_dead_workers_fail_their_unit_and_are_replaced(out: Path) -> None:
 def test_everything_a_unit_says_is_in_its_log(
     out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with it C's streams have no buffers either
-    assert go(out, [{"do": "say"}, {}, {"do": "say"}, {"do": "ask_threads"}], 1).ok
+    assert go(out, [{"do": "say"}, {}, {"do": "say"}, {"do": "ask_setup"}], 1).ok
     for unit in ("u00000", "u00002"):
         text = log_of(out, unit)
         for way in ("print", "stderr", "descriptor 2", "printf", "logging"):
             assert text.count(f"from {way}\n") == 1, f"{way} is not in {text!r}"
     assert "UserWarning: from warnings\n" in log_of(out)
     assert not State(out).log_path("u00001").exists(), "a silent unit has no log"
-    assert "threads 1" in log_of(out, "u00003") or "OMP_NUM_THREADS" in os.environ
+    assert log_of(out, "u00003") == "threads 1\nblocked []\n"
     written = capfd.readouterr()
     assert "from" not in written.out + written.err
 
@@ -160,8 +169,7 @@ def test_workers_that_cannot_start(out: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_script_without_a_guard_gets_a_hint(out: Path) -> None:
     code = (
-        f"import sys; sys.path[:0] = [{str(SCRIPT.parent)!r}]\n"
-        f"import pathlib, engine_units as e\n"
+        f"import pathlib, tests.engine.engine_units as e\n"
         f"e.run_local(e.make_job(pathlib.Path({str(out)!r}), [{{}}]), workers=1, progress=False)\n"
     )
     script = out.with_name("script.py")
@@ -201,7 +209,7 @@ def test_idle_worker_that_dies_takes_nothing_with_it(out: Path) -> None:
 @pytest.mark.parametrize("how", ["-m", "script", "-c"])
 def test_workers_start_under_every_kind_of_parent(out: Path, how: str) -> None:
     """As ``python -m package``, as a console script, and where there is no main file at all."""
-    body = f"import pathlib, sys\nimport engine_units as e\nout = pathlib.Path({str(out)!r})\n"
+    body = f"import pathlib, sys\nimport tests.engine.engine_units as e\nout = pathlib.Path({str(out)!r})\n"
     run = "sys.exit(e.run_local(e.make_job(out, [{}]), workers=1, progress=False).exit_code)"
     guarded = f"{body}if __name__ == '__main__':\n    {run}\n"
     folder = out.with_name("app")
@@ -211,10 +219,9 @@ def test_workers_start_under_every_kind_of_parent(out: Path, how: str) -> None:
     script = out.with_name("tool")
     script.write_text(guarded)
     arguments = {"-m": ["-m", "app"], "script": [str(script)], "-c": ["-c", body + run]}[how]
-    path = os.pathsep.join(map(str, (ROOT, SCRIPT.parent)))
     done = subprocess.run(
         [sys.executable, *arguments],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=out.parent,
         capture_output=True,
         text=True,

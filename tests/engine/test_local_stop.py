@@ -15,24 +15,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_units import finalised, go, outputs, pids, runs, wait_for
 
-import hmtools
 from hmtools.core.errors import LockedError
 from hmtools.engine import lease
 from hmtools.engine.job import Result
 from hmtools.engine.lease import acquire, process_start
 from hmtools.engine.state import find_jobs, job_status
+from tests.engine.engine_units import finalised, go, outputs, pids, runs, wait_for
 
-SCRIPT = Path(__file__).with_name("engine_units.py")
-ROOT = Path(hmtools.__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Driver:
     """A driver in a process of its own."""
 
     def __init__(self, out: Path, workers: int, plan: list[dict[str, Any]]) -> None:
-        arguments = [sys.executable, str(SCRIPT), str(out), str(workers), json.dumps(plan)]
+        arguments = [
+            sys.executable,
+            "-m",
+            "tests.engine.engine_units",
+            str(out),
+            str(workers),
+            json.dumps(plan),
+        ]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             arguments,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_units import finalised, make, make_job, outputs, runs
 
 from hmtools.core import atomic
 from hmtools.core.errors import LockedError, SchemaError, UsageError
@@ -16,6 +15,7 @@ from hmtools.engine.job import Job, Outcome
 from hmtools.engine.lease import acquire
 from hmtools.engine.run import prepared
 from hmtools.engine.state import State, job_status
+from tests.engine.engine_units import finalised, make, make_job, outputs, runs
 
 
 def run(job: Job, **options: bool) -> Outcome:

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_units import bad_result
 
 from hmtools.engine.job import Result, Unit
 from hmtools.engine.worker import attempt, captured, one_line
+from tests.engine.engine_units import bad_result
 
 UNIT = Unit(index=3, name="unit 3", payload={})
 

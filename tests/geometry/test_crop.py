@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmtools.core.image import opencv
-from hmtools.geometry.box import grow_to_aspect, sanitize_xywh
 from hmtools.geometry.crop import (
     MAX_SIDE,
     Window,
@@ -24,116 +23,114 @@ Array = np.ndarray[Any, Any]
 cv2 = opencv()
 OPERATIONS = ("none", "hflip", "rot90cw", "rot90ccw")
 DRAWS = 10_000
+SMPLERX, HMR2 = (384, 512), (256, 256)  # width and height of the networks' crops
 
 
-class Draw(NamedTuple):
-    """One person, and what the two training pipelines may do to the crop of it."""
+class Draws(NamedTuple):
+    """N people, and what the two training pipelines may do to the crops of them."""
 
-    box: Array  # x, y, w, h
-    width: int
-    height: int
-    ratio: float
-    normals: Array  # scale, rotation, shift in x and y: standard normal, before clipping
-    flip: bool
+    boxes: Array  # (N, 4) x, y, w, h
+    images: Array  # (N, 2) width, height
+    ratios: Array  # (N,) padding of the set's boxes
+    normals: Array  # (N, 4) scale, rotation, shift in x and y: standard normal, before clipping
+    flips: Array  # (N,) bool
 
 
-def draws(count: int, seed: int, largest: int) -> list[Draw]:
+def drawn(count: int, seed: int, largest: int) -> Draws:
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(count):
-        width, height = (int(v) for v in rng.integers(8, largest, 2))
-        size = np.exp(rng.uniform(np.log(2), np.log(1.5 * max(width, height)), 2))
-        corner = rng.uniform(-size, (width, height))  # partly outside on every side
-        if rng.random() < 0.3:
-            corner, size = np.round(corner), np.round(size)
-        # Half of the draws are taken to the corners of what augmentation can do.
-        normals = rng.standard_normal(4) * (1 if rng.random() < 0.5 else 4)
-        if rng.random() < 0.5:  # the angles at which either crop is widest
-            normals[1] = rng.choice([-1, 1]) * rng.choice([36.87, 45, 53.13, 60]) / 30
-        ratio = float(rng.choice([1.0, 1.2, 1.25]))
-        found.append(
-            Draw(np.concatenate([corner, size]), width, height, ratio, normals, bool(rng.random() < 0.5))
-        )
+    images = rng.integers(8, largest, (count, 2))
+    sizes = np.exp(rng.uniform(np.log(2), np.log(1.5 * images.max(axis=1, keepdims=True)), (count, 2)))
+    boxes = np.concatenate([rng.uniform(-sizes, images), sizes], axis=1)  # partly outside on every side
+    boxes = np.where(rng.random((count, 1)) < 0.3, boxes.round(), boxes)
+    # Half of the draws are taken to the limits of augmentation, and to the angles of the widest crops.
+    normals = rng.standard_normal((count, 4)) * rng.choice([1, 4], (count, 1))
+    widest = rng.choice([36.87, 45, 53.13, 60], count) * rng.choice([-1, 1], count) / 30
+    normals[:, 1] = np.where(rng.random(count) < 0.5, widest, normals[:, 1])
+    return Draws(boxes, images, rng.choice([1.0, 1.2, 1.25], count), normals, rng.random(count) < 0.5)
+
+
+def smplerx_crops(draws: Draws) -> Array:
+    """Affines (N, 2, 3) from pixels of SMPLer-X's augmented crop to the image; NaN where it has none."""
+    x, y, w, h = draws.boxes.T
+    width, height = draws.images.T
+    x1, y1 = np.maximum(x, 0), np.maximum(y, 0)
+    x2 = np.minimum(width - 1, x1 + np.maximum(w - 1, 0))
+    y2 = np.minimum(height - 1, y1 + np.maximum(h - 1, 0))
+    bad = (w * h <= 0) | (x2 <= x1) | (y2 <= y1)
+    w, h = x2 - x1, y2 - y1
+    long = np.maximum(h, w / 0.75)
+    ratio = np.where(draws.ratios == 1.0, 1.2 * 0.833, draws.ratios)  # 1.0: boxes that are padded already
+    side = long * ratio * (1 + 0.25 * np.clip(draws.normals[:, 0], -1, 1))
+    found = crops(draws, np.stack([x1 + w / 2, y1 + h / 2], 1), np.stack([0.75 * side, side], 1), SMPLERX)
+    found[bad] = np.nan
     return found
 
 
-def rotation(draw: Draw) -> Array:
-    angle = np.radians(30 * np.clip(draw.normals[1], -2, 2))
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def hmr2_crops(draws: Draws) -> Array:
+    """The same of HMR2: a square box that stays where it is, scaled by 1 ± 0.3, shifted by ± 2 %."""
+    side = draws.boxes[:, 2:].max(axis=1) * draws.ratios
+    shifts = 0.02 * side[:, None] * np.clip(draws.normals[:, 2:], -1, 1)
+    side = side * (1 + 0.3 * np.clip(draws.normals[:, 0], -1, 1))
+    return crops(draws, draws.boxes[:, :2] + draws.boxes[:, 2:] / 2 + shifts, np.stack([side, side], 1), HMR2)
 
 
-def smplerx_crop(draw: Draw) -> tuple[Array, tuple[int, int]] | None:
-    """SMPLer-X's augmented crop: affine of crop pixels → image pixels, and its (width, height)."""
-    inside = sanitize_xywh(draw.box, draw.width, draw.height)
-    if inside is None:
-        return None
-    grown = grow_to_aspect(inside, 384 / 512)
-    ratio = 1.2 * 0.833 if draw.ratio == 1.0 else draw.ratio
-    extent = grown[2:] * ratio * (1 + 0.25 * np.clip(draw.normals[0], -1, 1))
-    return _crop(draw, grown[:2] + grown[2:] / 2, extent, (384, 512)), (384, 512)
+def crops(draws: Draws, centres: Array, extents: Array, size: tuple[int, int]) -> Array:
+    """Affines that take the middle of a (width, height) crop to the centre, its edges to half the extent."""
+    centres = centres.copy()
+    width = draws.images[:, 0]
+    centres[draws.flips, 0] = (width - centres[:, 0] - 1)[draws.flips]
+    angle = np.radians(30 * np.clip(draws.normals[:, 1], -2, 2))
+    turns = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(-1, 2, 2)
+    linear = turns * (extents / size)[:, None, :]
+    offsets = centres - linear @ (np.array(size) / 2)
+    found: Array = np.concatenate([linear, offsets[..., None]], axis=2)
+    found[draws.flips, 0] *= -1  # the mirrored image is what is cropped
+    found[draws.flips, 0, 2] += (width - 1)[draws.flips]
+    return found
 
 
-def hmr2_crop(draw: Draw) -> tuple[Array, tuple[int, int]]:
-    """HMR2's: a square box that is not moved into the image, scaled by 1 ± 0.3, shifted by ± 2 %."""
-    side = draw.box[2:].max() * draw.ratio
-    shift = side * 0.02 * np.clip(draw.normals[2:], -1, 1)
-    extent = np.full(2, side * (1 + 0.3 * np.clip(draw.normals[0], -1, 1)))
-    return _crop(draw, draw.box[:2] + draw.box[2:] / 2 + shift, extent, (256, 256)), (256, 256)
-
-
-def _crop(draw: Draw, centre: Array, extent: Array, size: tuple[int, int]) -> Array:
-    """Affine that takes the middle of the crop to the centre, its right and lower edge to half the extent."""
-    if draw.flip:
-        centre = np.array([draw.width - centre[0] - 1, centre[1]])
-    linear = rotation(draw) * (extent / size)
-    affine = np.column_stack([linear, centre - linear @ (np.array(size) / 2)])
-    return compose_affine([[-1, 0, draw.width - 1], [0, 1, 0]], affine) if draw.flip else affine
-
-
-def pixels_read(affine: Array, size: tuple[int, int]) -> tuple[Array, Array]:
-    """First and last pixel (x, y) that bilinear sampling of a whole crop touches."""
+def pixels_read(affines: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+    """First and last pixel (N, 2) that bilinear sampling of whole crops touches."""
     w, h = size[0] - 1, size[1] - 1
-    corners = apply_affine(affine, [[0, 0], [w, 0], [0, h], [w, h]])
-    return np.floor(corners.min(axis=0)), np.floor(corners.max(axis=0)) + 1
+    corners = affines @ np.array([[0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]]).T
+    return np.floor(corners.min(axis=2)), np.floor(corners.max(axis=2)) + 1
 
 
-@pytest.mark.parametrize("reference", ["smplerx", "hmr2"])
-def test_window_covers_every_pixel_that_augmentation_reads(reference: str) -> None:
-    used = 0
-    for draw in draws(DRAWS, seed=1, largest=4000):
-        crop = smplerx_crop(draw) if reference == "smplerx" else hmr2_crop(draw)
-        if crop is None:
-            continue
-        first, last = pixels_read(*crop)
-        first = np.maximum(first, 0)
-        last = np.minimum(last, (draw.width - 1, draw.height - 1))
-        if (first > last).any():
-            continue  # reads nothing of the image
-        window = crop_window(draw.box, draw.width, draw.height, box_ratio=draw.ratio)
-        assert window is not None, draw
-        assert window.x0 <= first[0], draw
-        assert window.y0 <= first[1], draw
-        assert window.x1 - 1 >= last[0], draw
-        assert window.y1 - 1 >= last[1], draw
-        used += 1
-    assert used > DRAWS / 2
+def test_window_covers_every_pixel_that_augmentation_reads() -> None:
+    draws = drawn(DRAWS, seed=1, largest=4000)
+    windows = np.zeros((DRAWS, 4), int)  # an empty one covers nothing
+    for row, (box, image, ratio) in enumerate(zip(draws.boxes, draws.images, draws.ratios, strict=True)):
+        found = crop_window(box, int(image[0]), int(image[1]), box_ratio=float(ratio))
+        if found is not None:
+            windows[row] = found.x0, found.y0, found.x1 - 1, found.y1 - 1
+    for affines, size in ((smplerx_crops(draws), SMPLERX), (hmr2_crops(draws), HMR2)):
+        first, last = pixels_read(affines, size)
+        first, last = np.maximum(first, 0), np.minimum(last, draws.images - 1)
+        used = (first <= last).all(axis=1)  # reads something of the image
+        assert used.sum() > DRAWS / 2
+        covered = (windows[:, :2] <= first).all(axis=1) & (windows[:, 2:] >= last).all(axis=1)
+        missed = np.flatnonzero(used & ~covered)
+        assert not len(missed), [(cell[missed[0]], size) for cell in draws]
 
 
 def test_pixels_outside_the_window_do_not_matter_to_the_warp() -> None:
-    """The same in real pixels: an image that is destroyed outside the window gives the same network input."""
+    """The same in real pixels: an image that is blackened outside the window gives the same network input."""
     rng = np.random.default_rng(2)
-    for draw in draws(120, seed=3, largest=160):
-        window = crop_window(draw.box, draw.width, draw.height, box_ratio=draw.ratio)
-        image = rng.integers(0, 256, (draw.height, draw.width), np.uint8)
-        kept = np.zeros_like(image)
-        if window is not None:
-            inside = np.s_[window.y0 : window.y1, window.x0 : window.x1]
-            kept[inside] = image[inside]
-        for crop in (smplerx_crop(draw), hmr2_crop(draw)):
-            if crop is not None:
+    draws = drawn(120, seed=3, largest=160)
+    for affines, size in ((smplerx_crops(draws), SMPLERX), (hmr2_crops(draws), HMR2)):
+        for box, (width, height), ratio, affine in zip(
+            draws.boxes, draws.images.tolist(), draws.ratios, affines, strict=True
+        ):
+            window = crop_window(box, width, height, box_ratio=float(ratio))
+            image = rng.integers(0, 256, (height, width), np.uint8)
+            kept = np.zeros_like(image)
+            if window is not None:
+                inside = np.s_[window.y0 : window.y1, window.x0 : window.x1]
+                kept[inside] = image[inside]
+            if np.isfinite(affine).all():
                 flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                whole, cut = (cv2.warpAffine(i, crop[0], crop[1], flags=flags) for i in (image, kept))
-                assert np.array_equal(whole, cut), draw
+                whole, cut = (cv2.warpAffine(i, affine, size, flags=flags) for i in (image, kept))
+                assert np.array_equal(whole, cut), (box, width, height, ratio, affine)
 
 
 def test_window_in_figures() -> None:

@@ -63,6 +63,7 @@ def test_present_arrays_lists_what_is_filled() -> None:
         ({"height": -5}, "bad_size"),
         ({"bbox_xywh": None}, "no_box"),
         ({"bbox_xywh": [10, 10, 0, 30, 1]}, "box_empty"),
+        ({"bbox_xywh": [10, 10, 20, 0, 1]}, "box_empty"),
         ({"bbox_xywh": [10, 10, 20, -1, 1]}, "box_empty"),
         ({"bbox_xywh": [100, 10, 20, 30, 1]}, "box_outside"),
         ({"bbox_xywh": [-21, 10, 20, 30, 1]}, "box_outside"),
@@ -86,7 +87,7 @@ def extrinsics(rotation: Any) -> Any:
     return np.concatenate([np.asarray(rotation, np.float64), [[1.0], [2.0], [3.0]]], axis=1)
 
 
-TURN: Any = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+TURN = [[np.cos(0.3), -np.sin(0.3), 0], [np.sin(0.3), np.cos(0.3), 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(

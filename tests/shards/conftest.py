@@ -7,6 +7,7 @@ one 48 x 40 JPEG window per person.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -168,6 +169,14 @@ def _open_descriptors() -> dict[str, str]:
                 continue
 
     return dict(targets())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """Nothing here survives the test, and syncing thousands of small files would take most of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -186,11 +186,15 @@ def test_select(crop: Path) -> None:
         some.select("frme = 1")
 
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+
+
 def addresses(column: pa.ChunkedArray) -> list[int]:
     found = [buffer for chunk in column.chunks for buffer in chunk.buffers()]
     return [buffer.address for buffer in found if buffer is not None and buffer.size]
 
 
+@needs_proc
 def test_the_table_is_a_view_of_the_file(crop: Path) -> None:
     shards = hmtools.open(crop)
     before = pa.total_allocated_bytes()
@@ -250,7 +254,7 @@ def test_a_forked_child_reads_while_its_parent_reads(
         shards.close()
         child_end.send([])
 
-    process = context.Process(target=child)
+    process = context.Process(target=child, daemon=True)
     process.start()
     for _ in range(20):
         assert digest(shards, order[::-1]) == expected[::-1]
@@ -263,7 +267,7 @@ def test_a_forked_child_reads_while_its_parent_reads(
     child_end.close()
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@needs_proc
 def test_at_most_64_tars_are_open(
     tmp_path: Path,
     make_split: Callable[..., Path],
@@ -360,6 +364,7 @@ def test_a_damaged_manifest(copied: Path) -> None:
             hmtools.open(copied)
 
 
+@needs_proc
 def test_a_reader_that_was_never_used_ends_quietly(crop: Path, open_descriptors: Descriptors) -> None:
     before = set(open_descriptors().values())
     assert hmtools.open(crop).manifest.images == "crop"  # nothing else was opened

@@ -86,8 +86,7 @@ def test_full_samples_share_one_image(tmp_path: Path) -> None:
     assert len(set(places)) == 3
 
 
-def test_batches_hold_at_most_256_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+def test_batches_hold_at_most_256_rows(tmp_path: Path) -> None:
     with PartWriter(tmp_path, SMALL, "u00000", full=True, images=False) as writer:
         for frame in range(100):
             writer.add([small(frame, person) for person in range(7)], None, "")
@@ -252,13 +251,6 @@ STEPS = {
 }
 
 
-@pytest.fixture
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Syncing a thousand small files takes the time of this test ten times over."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-@pytest.mark.usefixtures("quick_disk")
 @pytest.mark.parametrize("step", STEPS)
 def test_a_full_disk_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Whatever fails, a final name holds a whole file, no temporary file stays, and a rerun mends all."""
