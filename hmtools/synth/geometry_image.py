@@ -284,12 +284,10 @@ def _peak(channel: NDArray[np.float32], usable: NDArray[np.bool_]) -> Array:
     usable = usable[1:, 1:]
     slopes = np.stack([np.diff(channel, axis=1)[1:], np.diff(channel, axis=0)[:, 1:]])
     slopes -= slopes[:, usable].mean(axis=1)[:, None, None]  # nothing is left of the ramp
-    # Where padding begins there is a cliff: uncut, its spectrum would hide the wave of a small image.
-    limit = 3 * np.median(np.hypot(*slopes)[usable])
     height, width = usable.shape
     taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]) * usable
     shape = tuple(max(64, 1 << (2 * side - 1).bit_length()) for side in (height, width))
-    power = (np.abs(np.fft.rfft2(slopes.clip(-limit, limit) * taper, shape)) ** 2).sum(axis=0)
+    power = (np.abs(np.fft.rfft2(slopes * taper, shape)) ** 2).sum(axis=0)
     row, column = np.unravel_index(int(power.argmax()), power.shape)
     return np.array([column / shape[1], np.fft.fftfreq(shape[0])[row]])
 

@@ -82,7 +82,7 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(tables())
 def test_rows_are_those_of_pyarrow(tmp_path_factory: pytest.TempPathFactory, batches: list[Any]) -> None:
     path = tmp_path_factory.getbasetemp() / "random.arrow"

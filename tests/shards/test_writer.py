@@ -194,6 +194,16 @@ def raise_inside(out: Path, frames: int) -> None:
         raise KeyError("a bug in a dataset")
 
 
+def test_names_are_given_to_whole_files_only(tmp_path: Path) -> None:
+    """A killed process leaves what stands in the folder at that moment: nothing that looks like a part."""
+    with PartWriter(tmp_path, SMALL, "u00012", full=True) as writer:
+        for frame in range(200):
+            writer.add([small(frame, person) for person in range(2)], b"image", "jpg")
+        names = list(contents(tmp_path))
+        assert len(names) == 2
+        assert all(name.startswith(".") and name.endswith(f".{os.getpid()}.tmp") for name in names)
+
+
 def test_an_exception_inside_leaves_nothing(tmp_path: Path) -> None:
     for frames in (0, 1, 200):  # nothing, rows that wait for their batch, a batch that was written
         with pytest.raises(KeyError):
@@ -263,6 +273,7 @@ def test_a_full_disk_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_small(good, frames=2)
     calls = fault.calls
     assert calls >= 4
+    mended: set[frozenset[str]] = set()
     for call in range(calls):
         bad.mkdir()
         fault.at(call)
@@ -271,9 +282,11 @@ def test_a_full_disk_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert caught.value.errno == errno.ENOSPC
         left = contents(bad)
         assert left.items() <= expected.items(), f"failing call {call}"
-        fault.at(-1)
-        write_small(bad, frames=2)
-        assert contents(bad) == expected
+        if frozenset(left) not in mended:  # all that a later run can find is what was left
+            mended.add(frozenset(left))
+            fault.at(-1)
+            write_small(bad, frames=2)
+            assert contents(bad) == expected
         for path in bad.iterdir():
             path.unlink()
         bad.rmdir()

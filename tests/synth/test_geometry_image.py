@@ -125,6 +125,39 @@ def test_any_crop_of_a_compressed_image_is_found(
     assert decode_frame(crop, 640, 480) == 7
 
 
+@pytest.mark.parametrize(
+    ("size", "side", "scale", "angle", "centre", "padding"),
+    [
+        (
+            (64, 64),
+            80,
+            1.21,
+            1.31,
+            (39, 46),
+            0,
+        ),  # a small image in much padding: the fit may start upside down
+        ((64, 64), 100, 0.9, np.pi / 2, (47, 28), 114),
+        ((100, 80), 80, 1.35, np.pi, (35, 59), 114),
+        ((4096, 2048), 256, 1.2, 0.0, (1037, 1250), 0),  # periods of 64 px, of which the window has few
+        ((4096, 2048), 256, 0.95, 0.0, (1456, 598), 255),
+    ],
+)
+@pytest.mark.parametrize("subsampling", [444, 420])
+def test_hard_windows(
+    size: tuple[int, int],
+    side: int,
+    scale: float,
+    angle: float,
+    centre: tuple[float, float],
+    padding: int,
+    subsampling: int,
+) -> None:
+    affine = similarity(scale, angle, mirror=True, centre=centre, side=side)
+    stored = through_jpeg(with_figure(*size, 7), 95, subsampling)
+    crop = through_jpeg(cut(stored, affine, side, padding), 95, subsampling)
+    assert error(decode_affine(crop, *size), affine, side, side) < 0.5
+
+
 @pytest.mark.parametrize("subsampling", [444, 420])
 def test_small_window_of_a_very_large_image(subsampling: int) -> None:
     affine = similarity(1, 0.2, mirror=False, centre=(3000.3, 1200.7), side=200)
