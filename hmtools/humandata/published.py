@@ -7,6 +7,7 @@ tables of ``record.json`` depend on what a set declares, so an example set shows
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -133,8 +134,8 @@ def _json_type(hint: Any) -> dict[str, Any]:
 
 def _attribute_docs(kind: type) -> dict[str, str]:
     """Name → text of the ``Attributes:`` section of a class docstring."""
-    section = (kind.__doc__ or "").partition("Attributes:\n")[2]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", section, re.MULTILINE)
+    section = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]  # 3.13 dedents, 3.11 does not
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
     return {name: " ".join(text.replace("``", "").split()) for name, text in entries}
 
 
