@@ -40,7 +40,7 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
         UsageError: if ``out`` holds something else.
         HmtoolsError: if a step fails or the shards do not validate.
     """
-    values = load_recipe(recipe)
+    values, out = load_recipe(recipe), out.resolve()
     raw, shards = _prepare(out)
     name = values["dataset"]
     made = []
@@ -50,7 +50,7 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
     synth = dict(values["synth"])
     make_miniature(name, raw, **synth)
     numbers = f"{synth['frames']} images, {synth['people']} people each, {len(synth['splits'])} splits"
-    made.append(Made("download", numbers, raw, time.perf_counter() - began))
+    made.append(Made("synthetic download", numbers, raw, time.perf_counter() - began))
 
     say(f"2/4 hmtools convert {name} --root {raw} --out {shards}")
     began = time.perf_counter()
@@ -84,7 +84,6 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
 
 
 def _prepare(out: Path) -> tuple[Path, Path]:
-    out = out.resolve()
     if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():
         raise UsageError(
             f"{out} holds other files; give --out a new folder, or one that an earlier demo made"

@@ -74,7 +74,7 @@ class Clip(Dataset):
         return []
 
     def spec(self, root: Path, split: str) -> RecordSpec:
-        return RecordSpec("clip", split)
+        return RecordSpec(self.stored_as, split)
 
     def plan(self, root: Path, split: str) -> list[Unit]:
         return [

@@ -137,6 +137,7 @@ def test_any_crop_of_a_compressed_image_is_found(
             0,
         ),  # a small image in much padding: the fit may start upside down
         ((64, 64), 100, 0.9, np.pi / 2, (47, 28), 114),
+        ((64, 64), 64, 1.09, 0.0, (35, 26), 255),
         ((100, 80), 80, 1.35, np.pi, (35, 59), 114),
         ((4096, 2048), 256, 1.2, 0.0, (1037, 1250), 0),  # periods of 64 px, of which the window has few
         ((4096, 2048), 256, 0.95, 0.0, (1456, 598), 255),
