@@ -2,8 +2,8 @@
 
 Flat drawings are decoded and encoded in a fraction of the time that photographs take, white noise takes a
 multiple, and either would say nothing about what a converter adds. Photographs have a 1/f spectrum and a soft
-finest octave, and so has this noise. With quality 95 and 4:4:4, as COCO's own files have, it comes to 0.5 bytes
-per pixel (four photographs of val2017: 0.56), and OpenCV decodes and encodes a pixel in the same time.
+finest octave, and so has this noise. With quality 95 and 4:4:4, as COCO's own files have, it comes to 0.52
+bytes per pixel (four photographs of val2017: 0.56), and OpenCV takes 9 % less time for a pixel than of those.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def make_coco(root: Path, images: int, people: int = 2, seed: int = 0) -> int:
     folder = root / "images" / SPLIT
     folder.mkdir(parents=True)
     canvases = [_canvas(rng) for _ in range(min(_CANVASES, images))]
-    listed, annotations, size = [], [], 0
+    listed: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    size = 0
     for number in range(images):
         name = f"{number:012d}.jpg"
         boxes = [_box(rng) for _ in range(people)]
@@ -77,9 +79,8 @@ def _scene(canvas: Image, boxes: list[list[int]], rng: np.random.Generator) -> I
     scene = canvas[top : top + HEIGHT, left : left + WIDTH].copy()
     for x, y, w, h in boxes:
         centre, axes = (x + w // 2, y + h // 2), (w // 2, h // 2)
-        mask = np.zeros(scene.shape[:2], np.uint8)
-        cv2.ellipse(mask, centre, axes, 0, 0, 360, 255, -1)
-        cv2.add(scene, tuple(rng.uniform(-60, 60, 3)), dst=scene, mask=mask)
+        inside = cv2.ellipse(np.zeros(scene.shape[:2], np.uint8), centre, axes, 0, 0, 360, 255, -1) > 0
+        scene[inside] = np.clip(scene[inside] + rng.uniform(-60, 60, 3), 0, 255)
     return scene
 
 

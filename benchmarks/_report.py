@@ -118,9 +118,7 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _document(
-    figures: Sequence[Figure], settings: dict[str, Any], where: dict[str, Any]
-) -> dict[str, Any]:
+def _document(figures: Sequence[Figure], settings: dict[str, Any], where: dict[str, Any]) -> dict[str, Any]:
     return {
         "script": Path(sys.argv[0]).name,
         "arguments": sys.argv[1:],

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_PIXELS",
     "ImageError",
     "ImageInfo",
+    "decode_bgr",
     "decode_rgb",
     "encode_jpeg",
     "encode_png",
@@ -131,9 +132,22 @@ def decode_rgb(data: bytes) -> Image:
     Raises:
         ImageError: as :func:`probe`, and ``image_unreadable`` when the decoder gives up.
     """
+    return _decode(data, "IMREAD_COLOR_RGB")
+
+
+def decode_bgr(data: bytes) -> Image:
+    """The same with the channels as OpenCV orders them, for pixels that only go back into an encoder.
+
+    Raises:
+        ImageError: as :func:`decode_rgb`.
+    """
+    return _decode(data, "IMREAD_COLOR_BGR")
+
+
+def _decode(data: bytes, channels: str) -> Image:
     probe(data)
     cv2 = opencv()
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = getattr(cv2, channels) | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -145,8 +159,8 @@ def decode_rgb(data: bytes) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def encode_jpeg(image: Image, quality: int = 95) -> bytes:
-    """JPEG of an RGB image, 4:4:4 (colour edges of hands and faces survive), deterministic."""
+def encode_jpeg(image: Image, quality: int = 95, *, bgr: bool = False) -> bytes:
+    """JPEG of an RGB (or BGR) image, 4:4:4 (colour edges of hands and faces survive), deterministic."""
     cv2 = opencv()
     settings = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -154,17 +168,19 @@ def encode_jpeg(image: Image, quality: int = 95) -> bytes:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
-    return _encode(".jpg", image, settings)
+    return _encode(".jpg", image, settings, bgr)
 
 
-def encode_png(image: Image) -> bytes:
-    """Lossless PNG of an RGB image, deterministic."""
-    return _encode(".png", image, [opencv().IMWRITE_PNG_COMPRESSION, 3])
+def encode_png(image: Image, *, bgr: bool = False) -> bytes:
+    """Lossless PNG of an RGB (or BGR) image, deterministic."""
+    return _encode(".png", image, [opencv().IMWRITE_PNG_COMPRESSION, 3], bgr)
 
 
-def _encode(extension: str, image: Image, settings: list[int]) -> bytes:
+def _encode(extension: str, image: Image, settings: list[int], bgr: bool) -> bytes:
     cv2 = opencv()
-    done, encoded = cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
+    if not bgr:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(extension, image, settings)
     if not done:
         raise ImageError("image_unreadable", f"OpenCV cannot encode {image.shape} as {extension}")
     return bytes(encoded)

@@ -44,6 +44,6 @@ def load_recipe(name: str) -> dict[str, Any]:
     path = recipes_folder() / f"{name}.py"
     try:
         values: dict[str, Any] = Config.fromfile(path).to_dict()
-    except (SyntaxError, NameError, TypeError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # reading a recipe executes it, so it can raise anything
         raise RecipeError(f"{path}: {type(error).__name__}: {error}") from error
     return values

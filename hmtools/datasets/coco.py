@@ -276,11 +276,11 @@ def numbers(values: Sequence[Any], count: int) -> list[float]:
         ValueError: unless there are exactly ``count``.
         OverflowError: for an integer that no float holds.
     """
-    if not isinstance(values, list) or not {type(value) for value in values} <= {int, float}:
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
         raise TypeError(f"expected {count} numbers, found {values!r:.80}")
     if len(values) != count:
         raise ValueError(f"expected {count} numbers, found {len(values)}")
-    return [float(value) for value in values]
+    return list(map(float, values))
 
 
 def points(values: Sequence[Any], count: int) -> np.ndarray[Any, np.dtype[np.float32]]:

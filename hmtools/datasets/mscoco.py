@@ -26,8 +26,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-import numpy as np
-
 from hmtools.core.errors import LayoutError
 from hmtools.datasets.base import Dataset, Option, Rejected, Source
 from hmtools.datasets.coco import Person, coco_meta, flag, numbers, plan_coco, points, read_coco
@@ -145,8 +143,10 @@ def _fill_body(found: Person, record: Record) -> None:
 
 def _fill_wholebody(found: Person, record: Record) -> None:
     annotation = found.annotation
-    parts = [points(annotation[field], count) for field, count in _PARTS]
-    record.keypoints2d_original = np.concatenate(parts)
+    joints: list[float] = []
+    for field, count in _PARTS:
+        joints += numbers(annotation[field], 3 * count)
+    record.keypoints2d_original = points(joints, 133)
     for column, field in _BOXES:
         valid = flag(annotation, f"{field}_valid")
         box = numbers(annotation[f"{field}_box"], 4)

@@ -38,6 +38,7 @@ _NBYTES = (
 _ATTEMPTS = 200
 _PAUSE_S = 0.01
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 log = logging.getLogger(__name__)
 
@@ -225,10 +226,17 @@ class Lease:
         self._released.set()
         self._thread.join()
         while not self.lost and (found := read_owner(self.folder)) and found.token == self.owner.token:
-            with _claimed(self.folder, self.owner.token, self.owner) as ours:
-                if ours:
-                    (self.folder / _NAME).unlink()
-                    return
+            try:
+                with _claimed(self.folder, self.owner.token, self.owner) as ours:
+                    if ours:
+                        (self.folder / _NAME).unlink()
+                        return
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                # no room for a claim: neither for ours nor for that of anybody who would take this lease away
+                (self.folder / _NAME).unlink(missing_ok=True)
+                return
             time.sleep(_PAUSE_S)  # somebody is breaking it, or died while doing so
 
     def __enter__(self) -> Lease:
@@ -318,8 +326,8 @@ def _remove_claim(path: Path, token: str, by: str) -> None:
 def _create(path: Path, owner: Owner) -> bool:
     """Create a lease or claim if there is none of that name; one of several contenders gets True."""
     draft = path.with_name(f"lease.{owner.token}.new")
-    _write_new(draft, _encode(replace(owner, heartbeat=time.time())))
     try:
+        _write_new(draft, _encode(replace(owner, heartbeat=time.time())))
         return _link(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ def sanitize_xywh(box: npt.ArrayLike, width: int, height: int) -> Array | None:
     Returns:
         float64 (4,) ``[x, y, w, h]``, or None.
     """
-    x, y, w, h = (float(value) for value in np.asarray(box, np.float64))
+    x, y, w, h = np.asarray(box, np.float64).tolist()
     x1, y1 = max(0.0, x), max(0.0, y)
     x2, y2 = min(width - 1.0, x1 + max(0.0, w - 1)), min(height - 1.0, y1 + max(0.0, h - 1))
     if w * h <= 0 or x2 <= x1 or y2 <= y1:
@@ -75,5 +75,5 @@ def scale_xywh(box: npt.ArrayLike, factor: float) -> Array:
 
 def overlaps_image(box: npt.ArrayLike, width: int, height: int) -> bool:
     """Whether an ``[x, y, w, h]`` box shares any area with an image of that size (pixels)."""
-    x1, y1, x2, y2 = xywh_to_xyxy(box)
-    return bool(x2 > -0.5 and y2 > -0.5 and x1 < width - 0.5 and y1 < height - 0.5)
+    x, y, w, h = np.asarray(box, np.float64).tolist()
+    return bool(x + w > -0.5 and y + h > -0.5 and x < width - 0.5 and y < height - 0.5)

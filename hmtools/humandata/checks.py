@@ -72,9 +72,10 @@ def health_counts(record: Record) -> Counter[str]:
         seen = points[:, 2] > 0
         inside = (points[:, 0] > -0.5) & (points[:, 1] > -0.5)
         inside &= (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
-        found["keypoints_labelled"] += int(seen.sum())
-        found["keypoints_outside"] += int((seen & ~inside).sum())
-        found["no_visible_keypoint"] += not seen.any()
+        labelled = int(np.count_nonzero(seen))
+        found["keypoints_labelled"] += labelled
+        found["keypoints_outside"] += labelled - int(np.count_nonzero(seen & inside))
+        found["no_visible_keypoint"] += not labelled
     for name in ("smplx_betas", "smpl_betas", "smplh_betas"):
         betas = getattr(record, name)
         found["betas_norm_over_15"] += betas is not None and float(np.linalg.norm(betas)) > BETAS_NORM

@@ -13,6 +13,11 @@ __all__ = ["TarWriter", "iter_members"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
+_NAME, _OCTAL_LIMIT = 100, 8**11  # what fits into the fields of a header
+_PLAIN = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
+_TEMPLATE = (
+    _PLAIN[:148] + b" " * 8 + _PLAIN[156:]
+)  # the checksum is that of a header with blanks in its place
 # What tarfile raises on hostile headers.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
@@ -25,10 +30,7 @@ class TarWriter:
 
     def add(self, name: str, data: bytes) -> int:
         """Append one member and return the offset of its first data byte."""
-        info = tarfile.TarInfo(name)
-        info.size = len(data)
-        # GNU format: long names need one extra header, and every tar reader of the last 30 years knows it
-        self.file.write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+        self.file.write(_header(name, len(data)))
         offset = self.file.size
         self.file.write(data)
         if len(data) % _BLOCK:
@@ -44,6 +46,22 @@ class TarWriter:
     def finish(self) -> None:
         """Append the two zero blocks that end an archive."""
         self.file.write(_ZEROS * 2)
+
+
+def _header(name: str, size: int) -> bytes:
+    """The header of a plain file, as tarfile makes it."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) > _NAME or size >= _OCTAL_LIMIT:
+        info = tarfile.TarInfo(name)
+        info.size = size
+        # GNU format: long names need one extra header, and every tar reader of the last 30 years knows it
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    # Three fields differ between plain files, and filling them in takes a fifth of tarfile's time.
+    header = bytearray(_TEMPLATE)
+    header[: len(encoded)] = encoded
+    header[124:135] = b"%011o" % size
+    header[148:155] = b"%06o\0" % sum(header)
+    return bytes(header)
 
 
 def iter_members(path: Path) -> Iterator[tuple[str, int, bytes]]:

@@ -20,15 +20,12 @@ import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hmtools.core.atomic import write_json
 from hmtools.core.errors import LayoutError, UsageError, nearest
 from hmtools.synth.geometry_image import MAX_SIDE, MIN_SIDE
+from hmtools.synth.layouts import Layout, Request
 from hmtools.synth.truth import MARKER, TRUTH, ImageTruth, PersonTruth, Truth, read_truth
-
-if TYPE_CHECKING:
-    from hmtools.synth.layouts import Layout
 
 __all__ = [
     "MARKER",
@@ -86,11 +83,9 @@ def make_miniature(
         name: short name of the dataset, see :func:`layout_names`.
         out: folder to fill; it must be empty or absent.
         frames: images per split, at least 1.
-        people: people per image, 0 to 50. A dataset's oddities (an image without people, a crowd region) come
-            on top.
+        people: people per image, 0 to 50. A dataset's oddities (nobody, or a crowd) come on top.
         seed: source of everything random, at least 0.
-        size: usual width and height of the images in pixels, 64 to 4096; some images differ where the
-            dataset's do.
+        size: usual width and height in pixels, 64 to 4096; some images differ from it.
         splits: official split names; the layout's default when None.
         variant: form of the tree, one of the layout's ``variants``; for tests of readers that accept several.
         progress: called after each image.
@@ -99,43 +94,37 @@ def make_miniature(
         UsageError: if an argument is impossible; the message lists every one that is.
         LayoutError: if ``out`` is not empty or cannot be written.
     """
-    from hmtools.synth.layouts import Request
-
     made = layout(name)
     chosen = made.default_splits if splits is None else tuple(dict.fromkeys(splits))
     form = made.variants[0] if variant is None else variant
-    wrong = [
-        *_wrong_numbers(frames, people, seed, size),
-        *(
-            f"split {split!r} is not one of {', '.join(made.splits)}{nearest(split, made.splits)}"
-            for split in chosen
-            if split not in made.splits
-        ),
-        *(["at least one split is needed"] if not chosen else []),
-        *(
-            [f"variant {form!r} is not one of {', '.join(made.variants)}"]
-            if form not in made.variants
-            else []
-        ),
-    ]
+    wrong = [*_wrong_numbers(frames, people, seed, size), *_wrong_names(made, chosen, form)]
     if wrong:
         raise UsageError(f"cannot make a miniature of {name}: {'; '.join(wrong)}")
+    request = Request(
+        root=out,
+        frames=frames,
+        people=people,
+        seed=seed,
+        width=size[0],
+        height=size[1],
+        splits=chosen,
+        variant=form,
+        advance=progress or (lambda: None),
+    )
     with _writing(out):
         _claim(out)
-        _mark(out, name, frames, people, seed, size, chosen)
-        made.write(
-            Request(
-                root=out,
-                frames=frames,
-                people=people,
-                seed=seed,
-                width=size[0],
-                height=size[1],
-                splits=chosen,
-                variant=form,
-                advance=progress or (lambda: None),
-            )
-        )
+        _mark(name, request)
+        made.write(request)
+
+
+def _wrong_names(made: Layout, splits: tuple[str, ...], variant: str) -> Iterator[str]:
+    if not splits:
+        yield "at least one split is needed"
+    for split in splits:
+        if split not in made.splits:
+            yield f"split {split!r} is not one of {', '.join(made.splits)}{nearest(split, made.splits)}"
+    if variant not in made.variants:
+        yield f"variant {variant!r} is not one of {', '.join(made.variants)}"
 
 
 def _wrong_numbers(frames: int, people: int, seed: int, size: tuple[int, int]) -> Iterator[str]:
@@ -178,22 +167,20 @@ def _claim(out: Path) -> None:
     raise LayoutError(f"{out} {what} (found {shown}); choose a new folder or delete this one first")
 
 
-def _mark(
-    out: Path, name: str, frames: int, people: int, seed: int, size: tuple[int, int], splits: tuple[str, ...]
-) -> None:
+def _mark(name: str, request: Request) -> None:
     """Write the marker before anything else: nothing synthetic may ever stand without it."""
     from hmtools import __version__
 
     write_json(
-        out / MARKER,
+        request.root / MARKER,
         {
             "generator": f"hmtools {__version__}",
             "layout": name,
-            "seed": seed,
+            "seed": request.seed,
             "standin_sha256": None,
-            "frames": frames,
-            "people": people,
-            "size": list(size),
-            "splits": list(splits),
+            "frames": request.frames,
+            "people": request.people,
+            "size": [request.width, request.height],
+            "splits": list(request.splits),
         },
     )

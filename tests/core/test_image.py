@@ -19,6 +19,7 @@ from hmtools.core.image import (
     MAX_PIXELS,
     ImageError,
     ImageInfo,
+    decode_bgr,
     decode_rgb,
     encode_jpeg,
     encode_png,
@@ -128,6 +129,20 @@ def test_colour_order_and_exactness() -> None:
     red[..., 0] = 255
     assert np.abs(decode_rgb(encode_jpeg(red)).astype(int) - red).max() <= 3
     assert np.abs(decode_rgb(encode_jpeg(picture())).astype(int) - picture()).mean() < 3
+
+
+@pytest.mark.parametrize("encode", [encode_jpeg, encode_png])
+def test_bgr_is_the_same_image(encode: Callable[..., bytes]) -> None:
+    data = encode(picture())
+    pixels = decode_bgr(data)
+    assert np.array_equal(pixels, decode_rgb(data)[..., ::-1])
+    for view in (
+        pixels,
+        pixels[3:, 5:],
+        pixels[::-1, ::-1],
+        np.rot90(pixels),
+    ):  # as crops and turned images are
+        assert encode(view, bgr=True) == encode(np.ascontiguousarray(view[..., ::-1]))
 
 
 def test_png_flavours_become_rgb() -> None:

@@ -44,6 +44,15 @@ def test_round_trip_is_exact() -> None:
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_entries_are_what_numpy_saves() -> None:
+    views = {"turned": np.eye(3)[:, ::-1], "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
+    arrays = {**ARRAYS, **views, "scalar": np.array(2.5), "wide": np.zeros((2, 1), ">i2")}
+    with zipfile.ZipFile(io.BytesIO(npz_bytes(arrays))) as written:
+        assert written.testzip() is None
+        for name, array in arrays.items():
+            assert written.read(f"{name}.npy") == npy(np.ascontiguousarray(array).reshape(array.shape))
+
+
 def test_no_arrays_make_a_readable_archive() -> None:
     assert npz_arrays(npz_bytes({}), "x.npz") == {}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import SchemaError, UnsafeFileError
-from hmtools.shards.tar import TarWriter, iter_members
+from hmtools.shards.tar import TarWriter, _header, iter_members
 
 Members = Sequence[tuple[str, bytes]]
 
@@ -70,6 +70,24 @@ def test_bytes_depend_on_the_members_alone(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar") as archive:
         facts = {(m.mode, m.uid, m.gid, m.uname, m.gname, m.mtime) for m in archive}
     assert facts == {(0o644, 0, 0, "", "", 0)}
+
+
+@settings(deadline=None)
+@given(
+    name=st.text(st.characters(exclude_characters="\0", exclude_categories=()), min_size=1, max_size=60)
+    | st.sampled_from([*NAMES, "é" * 50, "é" * 50 + "x"]),
+    size=st.sampled_from([0, 1, 8**11 - 1, 8**11]) | st.integers(0, 8**12),
+)
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    try:
+        expected = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character
+        with pytest.raises(UnicodeEncodeError):
+            _header(name, size)
+        return
+    assert _header(name, size) == expected
 
 
 def test_tarfile_reads_it(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""What a conversion would cost: plausible on a uniform set, and found without touching the output."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hmtools.convert import estimate as module
+from hmtools.convert.estimate import estimate
+from hmtools.convert.run import Plan, make_plans
+from hmtools.datasets import coco
+from hmtools.engine.job import Result, Unit
+from tests.datasets.coco_tree import image_row, person, run, write_tree
+
+
+def uniform(tmp_path: Path, images: int, **size: Any) -> Path:
+    """Two people an image, and a crowd in every second one."""
+    rows = [image_row(1 + i, **size) for i in range(images)]
+    people = [person(i, 1 + i % images) for i in range(2 * images)]
+    crowds = [person(10_000 + i, 1 + i, iscrowd=1) for i in range(0, images, 2)]
+    return write_tree(tmp_path / "coco", rows, people + crowds)
+
+
+def plan_of(root: Path, out: Path, **options: Any) -> Plan:
+    (plan,) = make_plans("mscoco", root=root, out=out, **options)
+    return plan
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"images": "full"},
+        {"images": "crop"},
+        {"images": "none"},
+        {"every": 7},  # most images have nobody left
+        {"limit": 6},  # fewer images than the estimate would look at
+    ],
+    ids=str,
+)
+def test_disk(tmp_path: Path, options: dict[str, Any]) -> None:
+    root = uniform(tmp_path, 40)
+    found = estimate(plan_of(root, tmp_path / "out", **options), workers=2)
+    assert not (tmp_path / "out").exists(), "nothing is written there"
+    folder = run(root, tmp_path / "out", **options)
+    assert size_of(folder) / 2 < found.nbytes < 2 * size_of(folder)
+    assert found.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+
+
+def test_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coco, "IMAGES_PER_UNIT", 25)
+    root = uniform(tmp_path, 40)
+    found = estimate(plan_of(root, tmp_path), workers=2)
+    assert (found.units, found.people, found.images, found.sampled) == (2, 100, 40, 15)
+    few = estimate(plan_of(root, tmp_path, limit=3), workers=2)
+    assert (few.units, few.images, few.sampled) == (1, 3, 3)
+
+
+@pytest.mark.parametrize(("workers", "units", "shares"), [(0, 4, 1), (1, 4, 1), (2, 4, 2), (8, 4, 4)])
+def test_seconds_scale_with_people_and_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, units: int, shares: int
+) -> None:
+    """By a clock that only converting moves: a tenth of a second a person."""
+    now = [100.0]
+
+    def convert_unit(task: Any, unit: Unit) -> Result:
+        now[0] += 0.1 * 50
+        return Result(unit=unit.id, counts={"records": 32, "rejected": 8, "filtered": 10})
+
+    monkeypatch.setattr(coco, "IMAGES_PER_UNIT", 10)
+    monkeypatch.setattr(module, "convert_unit", convert_unit)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    found = estimate(plan_of(uniform(tmp_path, 10 * units), tmp_path), workers)
+    assert found.seconds == pytest.approx(0.1 * 100 / shares)
+
+
+def test_a_set_without_units(tmp_path: Path) -> None:
+    plan = plan_of(uniform(tmp_path, 2), tmp_path)
+    found = estimate(replace(plan, units=[]), workers=2)
+    assert (found.units, found.people, found.nbytes, found.seconds, found.sampled) == (0, 0, 0, 0.0, 0)
+
+
+def test_rejections_do_not_stop_it(tmp_path: Path) -> None:
+    root = uniform(tmp_path, 4)
+    shutil.rmtree(root / "images/val2017")
+    (root / "images/val2017").mkdir()
+    found = estimate(plan_of(root, tmp_path, strict=True), workers=1)
+    assert found.nbytes == 0
+
+
+@pytest.mark.slow
+def test_time(tmp_path: Path) -> None:
+    root = uniform(tmp_path, 400, width=640, height=480)
+    found = estimate(plan_of(root, tmp_path / "out"), workers=1)
+    began = time.perf_counter()
+    run(root, tmp_path / "out")
+    seconds = time.perf_counter() - began
+    assert seconds / 3 < found.seconds < 3 * seconds
