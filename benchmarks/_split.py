@@ -29,6 +29,8 @@ from hmtools.shards.writer import write_table
 
 __all__ = ["converted_split", "make_split"]
 
+_INVALID = 0.05  # of the truth values: none is the same for all
+
 
 def converted_split(folder: Path, images: int, people: int = 2) -> Path:
     """Generate COCO images below ``folder`` and convert them as its training split."""
@@ -77,7 +79,7 @@ def _records(template: Path, spec: RecordSpec) -> list[Record]:
 
 
 def _fill(record: Record, spec: RecordSpec, rng: np.random.Generator) -> None:
-    """Something in every column that is still null."""
+    """Something in every column that is still null, differing from record to record where it would."""
     for column in columns():
         if spec.absent(column.name) or getattr(record, column.name) is not None:
             continue
@@ -87,7 +89,13 @@ def _fill(record: Record, spec: RecordSpec, rng: np.random.Generator) -> None:
             cell = cell > 0.5 if column.cell.startswith("bool") else cell
         else:
             kind = column.cell.partition(":")
-            cell = {"enum": kind[2].split("|")[0], "str": "a name", "bool": True, "f32": 0.5}.get(kind[0], 7)
+            chance = float(rng.random())
+            cell = {
+                "enum": kind[2].split("|")[0],
+                "str": f"name {chance:.3f}",
+                "bool": chance > _INVALID,
+                "f32": chance,
+            }.get(kind[0], int(1000 * chance))
         setattr(record, column.name, cell)
 
 

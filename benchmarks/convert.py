@@ -2,7 +2,7 @@
 
 Bare: for every image read the file, decode it, and for each of its people cut the same window and encode it
 with the same settings; nothing is checked, recorded or written. Conversion: plan, units (labels, checks,
-images, tar, npz, json, Arrow, checksums, fsync) and finalise. Both run in worker processes of the local engine,
+images, tar, npz, json, Arrow, checksums, fsync) and finalise. Both run in workers of the local engine,
 512 images at a time; the clock starts when every worker has done a few images already. Best of the rounds.
 """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "open"]
 
 
-def open(path: str | Path) -> Shards:  # noqa: A001 - the name users expect: hmtools.open(...)
+def open(path: str | Path) -> Shards:
     """Open one converted split, e.g. ``hmtools.open("shards/mscoco/val2017")``.
 
     Args:

@@ -53,11 +53,12 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.html").stat().st_size > 10_000
 
     reads = blocks("python")
-    assert len(reads) == 2
+    assert len(reads) == 3
     shown = [run([sys.executable, "-c", block], tmp_path) for block in reads]
     assert shown[0].splitlines()[0].split()[1].startswith("mscoco/val2017/val2017/")
-    assert shown[1].startswith("mscoco/val2017/val2017/")
-    assert ", 3) (" in shown[1]  # an RGB image, then boxes with a people axis
+    assert shown[1].split() == ["torch.Size([8,", "5])", "torch.Size([8,", "133,", "3])"]
+    assert shown[2].startswith("mscoco/val2017/val2017/")
+    assert ", 3) (" in shown[2]  # an RGB image, then boxes with a people axis
 
 
 @pytest.mark.parametrize("block", blocks("toml"))

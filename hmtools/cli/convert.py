@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmtools.cli import complete
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from hmtools.convert.run import Plan, SplitReport
 
 __all__ = ["convert"]
 
@@ -19,7 +19,12 @@ _POLICIES = ("crop", "full", "none")
 
 
 def convert(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset; `hmtools datasets` lists them.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the dataset; `hmtools datasets` lists them.", autocompletion=complete.dataset_names
+        ),
+    ],
     root: Annotated[
         Path | None, typer.Option(help="The download; default: its folder below raw_root.")
     ] = None,
@@ -37,7 +42,8 @@ def convert(
         list[str] | None,
         typer.Option(
             help="crop (default for train), full (default for val, test) or none. "
-            "For `coco`: also the folder of your images."
+            "For `coco`: also the folder of your images.",
+            autocompletion=complete.image_policies,
         ),
     ] = None,
     every: Annotated[
@@ -52,7 +58,10 @@ def convert(
         list[str] | None, typer.Option(help="Only this sequence (name or glob); repeatable.")
     ] = None,
     annotations: Annotated[Path | None, typer.Option(help="For `coco`: your json file.")] = None,
-    convention: Annotated[str | None, typer.Option(help="For `coco`: its keypoint convention.")] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(help="For `coco`: its keypoint convention.", autocompletion=complete.conventions),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="For `coco`: what to call your set.")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; default: every core. 0: none, to debug.")
@@ -96,14 +105,15 @@ def convert(
     if dry_run:
         _dry_run(dataset, arguments, workers, as_json=as_json)
         return
+    from hmtools.cli.convert_report import announce, print_json, print_reports
     from hmtools.convert.run import convert as run
 
     reports = run(
         dataset, **arguments, workers=workers, overwrite=overwrite, break_lock=break_lock,
-        progress=not as_json, started=None if as_json else _announce,
+        progress=not as_json, started=None if as_json else announce,
     )  # fmt: skip
-    _print_json(reports) if as_json else _print_reports(reports)
-    raise typer.Exit(max((report.outcome.exit_code for report in reports), default=0))
+    print_json(reports) if as_json else print_reports(reports)
+    raise typer.Exit(max((report.exit_code for report in reports), default=0))
 
 
 def _options(dataset: str, pairs: Sequence[str], own: dict[str, str]) -> dict[str, str]:
@@ -137,29 +147,48 @@ def _images(dataset: str, values: Sequence[str]) -> tuple[Path | None, str | Non
 
 
 def _check(dataset: str, arguments: dict[str, Any], *, as_json: bool) -> int:
-    """List every missing path with its download page; 2 if any is missing."""
+    """List every missing path with its page, and look for a sample of the images; 2 if any is missing."""
     from hmtools.convert.run import resolve_root, wanted_splits
     from hmtools.core.settings import load_settings
     from hmtools.datasets.registry import get_dataset
 
     chosen = get_dataset(dataset)(arguments["options"])
     root = resolve_root(chosen, arguments["root"], load_settings())
-    splits = wanted_splits(chosen, arguments["splits"])
-    gaps = {split: chosen.missing(root, split) for split in splits}
+    named = arguments["splits"] or (["train"] if dataset == "coco" else [])
+    gaps = {split: chosen.missing(root, split) for split in wanted_splits(chosen, named)}
+    lost = {split: _lost(dataset, arguments, split) for split, missing in gaps.items() if not missing}
     if as_json:
         found = {
-            s: [{"paths": list(g.paths), "page": g.page} for g in missing] for s, missing in gaps.items()
+            split: [{"paths": list(gap.paths), "page": gap.page} for gap in missing]
+            for split, missing in gaps.items()
         }
-        typer.echo(json.dumps({"root": str(root), "missing": found}, indent=1))
+        images = {split: {"checked": checked, "missing": names} for split, (checked, names) in lost.items()}
+        typer.echo(json.dumps({"root": str(root), "missing": found, "images": images}, indent=1))
     else:
         typer.echo(f"{chosen.title} below {root}")
         for split, missing in gaps.items():
-            typer.echo(f"  {split}: " + ("complete" if not missing else f"{len(missing)} missing"))
+            typer.echo(
+                f"  {split}: " + (f"{len(missing)} missing" if missing else _images_found(*lost[split]))
+            )
             for gap in missing:
                 typer.echo(f"    {' or '.join(gap.paths)}\n        from {gap.page}")
         if any(gaps.values()):
             typer.echo(f"\n{chosen.layout_help()}")
-    return 2 if any(gaps.values()) else 0
+    return 2 if any(gaps.values()) or any(names for _, names in lost.values()) else 0
+
+
+def _lost(dataset: str, arguments: dict[str, Any], split: str) -> tuple[int, list[str]]:
+    from hmtools.convert.estimate import missing_images
+    from hmtools.convert.run import make_plans
+
+    (plan,) = make_plans(dataset, **{**arguments, "splits": [split]})
+    return missing_images(plan)
+
+
+def _images_found(checked: int, lost: list[str]) -> str:
+    if not lost:
+        return f"complete, {checked} images looked for and found"
+    return f"{len(lost)} of {checked} images that were looked for are missing, first: {', '.join(lost[:3])}"
 
 
 def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as_json: bool) -> None:
@@ -168,9 +197,11 @@ def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as
     from hmtools.convert.estimate import estimate
     from hmtools.convert.run import make_plans
     from hmtools.core.log import format_bytes, format_duration, show, table
+    from hmtools.core.settings import load_settings
     from hmtools.engine.local import usable_cores
 
-    count = usable_cores() if workers is None else workers
+    chosen = workers if workers is not None else load_settings().workers
+    count = usable_cores() if chosen is None else chosen
     found = [(plan, estimate(plan, count)) for plan in make_plans(dataset, **arguments)]
     if as_json:
         typer.echo(json.dumps({plan.name: asdict(cost) for plan, cost in found}, indent=1))
@@ -183,71 +214,6 @@ def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as
     headings = ["split", "units", "people", "images", "disk", "free", f"time, {count} workers"]
     show(table(headings, rows))
     typer.echo("Nothing was written. Disk and time are extrapolated from a few images.")
-
-
-def _announce(plan: Plan) -> None:
-    every = f", every {plan.task.every}" if plan.task.every > 1 else ""
-    typer.echo(
-        f"{plan.name}: {len(plan.units)} units, images {plan.task.images}{every} → {plan.task.out}", err=True
-    )
-
-
-def _print_json(reports: Sequence[SplitReport]) -> None:
-    found = {
-        report.plan.name: {
-            "out": str(report.plan.task.out),
-            "ok": report.outcome.ok,
-            "interrupted": report.outcome.interrupted,
-            "records": report.outcome.count("records"),
-            "images": report.outcome.count("images"),
-            "rejected": _reasons(report, "rejected"),
-            "filtered": _reasons(report, "filtered"),
-            "failed": report.outcome.failed,
-            "seconds": round(report.outcome.seconds, 3),
-        }
-        for report in reports
-    }
-    typer.echo(json.dumps(found, indent=1))
-
-
-def _reasons(report: SplitReport, name: str) -> dict[str, int]:
-    from collections import Counter
-
-    total: Counter[str] = Counter()
-    for result in report.outcome.results:
-        total.update(result.data[name])
-    return dict(total.most_common())
-
-
-def _print_reports(reports: Sequence[SplitReport]) -> None:
-    from hmtools.core.log import format_bytes, format_duration, show, table
-
-    rows = []
-    for report in reports:
-        outcome = report.outcome
-        failed = f"{len(outcome.failed)} units failed" if outcome.failed else "done"
-        size = sum(file.nbytes for result in outcome.results for file in result.files)
-        counts = [outcome.count(name) for name in ("records", "images", "rejected", "filtered")]
-        state = "stopped" if outcome.interrupted else failed
-        rows.append([report.plan.name, state, *counts, format_bytes(size), format_duration(outcome.seconds)])
-    headings = ["split", "state", "records", "images", "rejected", "left out", "size", "time"]
-    show(table(headings, rows))
-    for report in reports:
-        _print_details(report)
-
-
-def _print_details(report: SplitReport) -> None:
-    outcome, out = report.outcome, report.plan.task.out
-    for title, name in (("rejected", "rejected"), ("left out by the set's rules", "filtered")):
-        if reasons := _reasons(report, name):
-            listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-            typer.echo(f"{report.plan.name}: {title}: {listed}")
-    examples = [example for result in outcome.results for example in result.data["examples"]][:10]
-    for example in examples:
-        typer.echo(f"  {example['reason']}: {example['source']} {example['detail']}".rstrip())
-    for unit, reason in outcome.failed.items():
-        typer.echo(f"  {unit} failed: {reason}\n    log: {out / '.job' / 'logs' / f'{unit}.log'}")
-    if outcome.failed or outcome.interrupted:
-        typer.echo("Run the same command again to continue; finished units are kept.")
-    else:
-        typer.echo(f"{report.plan.name}: {out}")
+    if any(cost.nbytes > cost.free_bytes for _, cost in found):
+        typer.echo("The disk is too small: free some space, or choose another --out.", err=True)
+        raise typer.Exit(1)

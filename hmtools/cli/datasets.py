@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmtools.cli.complete import dataset_names
+
 if TYPE_CHECKING:
     from hmtools.datasets.base import Dataset
 
@@ -14,7 +16,9 @@ __all__ = ["datasets"]
 
 
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="Show one dataset in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show one dataset in full.", autocompletion=dataset_names)
+    ] = None,
     commercial_only: Annotated[
         bool, typer.Option("--commercial-only", help="Only sets whose licence allows commercial use.")
     ] = False,

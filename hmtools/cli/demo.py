@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,8 @@ def demo(
     made = run_demo(recipe, out, lambda line: typer.echo(line, err=True))
     rows = [[item.what, item.numbers, format_duration(item.seconds), str(item.where)] for item in made]
     show(table(["made", "what", "time", "where"], rows))
+    # after `make demo` the command is not on the PATH
+    command = "hmtools" if shutil.which("hmtools") else sys.argv[0]
     typer.echo(
-        "Open the contact sheets in a browser. Next: `hmtools datasets`, then `hmtools convert --help`."
+        f"Open the contact sheets in a browser. Next: `{command} datasets`, `{command} convert --help`."
     )

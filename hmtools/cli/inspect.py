@@ -24,9 +24,11 @@ def inspect(
       hmtools inspect shards/mscoco/val2017
       hmtools inspect shards --json
     """  # noqa: D301 - \b keeps Typer from joining the lines
-    from hmtools.shards.reader import find_splits
+    from hmtools.shards.reader import find_splits, find_unfinished
     from hmtools.shards.summary import summarise
 
+    for folder in find_unfinished(shards):
+        typer.echo(f"{folder}: unfinished conversion, not shown; see `hmtools jobs {folder}`", err=True)
     found = {str(folder): summarise(folder) for folder in find_splits(shards) or [shards]}
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -57,7 +59,7 @@ def _print(path: str, summary: dict[str, Any]) -> None:
         show(table(["column", "null"], partly))
     never = ", ".join(name for name, share in nulls.items() if share == 1)
     show(f"  always null: {never or 'none'}\n")
-    if summary["keypoints"]:
+    if summary["keypoints"] and summary["visibility"]:
         show("  labelled, share of records:")
         show(_joints(summary["keypoints"], summary["visibility"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,8 +81,14 @@ def _print(found: list[JobStatus]) -> None:
 
 
 def _print_open(job: JobStatus) -> None:
+    from hmtools.core.log import format_duration
+
     if job.owner is not None and job.state == "running":
-        typer.echo(f"{job.name}: held by {job.owner}")
+        alive = format_duration(max(0.0, time.time() - job.owner.heartbeat))
+        typer.echo(
+            f"{job.name}: running on {job.owner.host}, pid {job.owner.pid}, since {job.owner.since}, "
+            f"last sign of life {alive} ago"
+        )
     for failure in job.failures[:_SHOWN]:
         typer.echo(f"{job.name} {failure.unit}: {failure.reason}\n  {failure.log}")
         for line in failure.tail:

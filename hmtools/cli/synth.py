@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hmtools.cli.complete import layouts
 from hmtools.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ __all__ = ["synth"]
 
 
 def synth(
-    name: Annotated[str, typer.Argument(help="Dataset, e.g. mscoco.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="Dataset, e.g. mscoco.", show_default=False, autocompletion=layouts)
+    ],
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", show_default=False)],
     frames: Annotated[int, typer.Option("--frames", help="Images per split, 1 or more.")] = 20,
     people: Annotated[int, typer.Option("--people", help="People per image, 0 to 50.")] = 2,

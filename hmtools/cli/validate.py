@@ -37,10 +37,11 @@ def validate(
     from hmtools.core.log import Progress
     from hmtools.engine.local import usable_cores
     from hmtools.humandata.manifest import read_manifest
-    from hmtools.shards.reader import find_splits
+    from hmtools.shards.reader import find_splits, find_unfinished
 
     reports = []
-    for folder in find_splits(shards) or [shards]:
+    unfinished = [folder for folder in find_unfinished(shards) if folder != shards]
+    for folder in find_splits(shards) or ([] if unfinished else [shards]):
         if rebuild_index:
             facts = checks.rebuild_index(folder)
             typer.echo(f"{folder}: index rebuilt, {facts.rows} records", err=True)
@@ -53,8 +54,16 @@ def validate(
                     advance=lambda count: bar.advance(expected=count, records=count),
                 )
             )
+    reports += [_unfinished(folder) for folder in unfinished]
     _print_json(reports) if as_json else _print(reports)
     raise typer.Exit(0 if all(report.ok for report in reports) else 1)
+
+
+def _unfinished(folder: Path) -> Validation:
+    from hmtools.convert.validate import Problem, Validation
+
+    problem = Problem("unfinished", str(folder), f"no manifest yet; see `hmtools jobs {folder}`")
+    return Validation(folder, problems=[problem])
 
 
 def _print_json(reports: list[Validation]) -> None:

@@ -30,6 +30,8 @@ def view(
     from hmtools.core.errors import UsageError
     from hmtools.shards.sheet import write_sheet
 
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out}: no folder {out.parent}; make it first")
     if people < 1:
         raise UsageError(f"--people: expected 1 or more, found {people}")
     opened = hmtools.open(shards)

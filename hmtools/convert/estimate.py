@@ -10,9 +10,11 @@ from pathlib import Path
 
 from hmtools.convert.run import Plan
 from hmtools.convert.unit import convert_unit
+from hmtools.core.errors import UnsafeFileError
 from hmtools.core.image import opencv
+from hmtools.humandata.record import Record
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "missing_images"]
 
 _SAMPLE = 16  # images converted to a temporary folder
 
@@ -63,6 +65,38 @@ def estimate(plan: Plan, workers: int) -> Estimate:
         sampled=sampled,
         free_bytes=shutil.disk_usage(_existing(plan.task.out)).free,
     )
+
+
+def missing_images(plan: Plan, most: int = 1000) -> tuple[int, list[str]]:
+    """Look for up to ``most`` images of a plan, from units spread over it.
+
+    Returns:
+        How many were looked for, and the paths (relative to the root) of those that are not there.
+    """
+    step = -(-len(plan.units) // 10) or 1
+    units = plan.units[::step]
+    share = -(-most // max(len(units), 1))
+    checked: set[str] = set()
+    lost: list[str] = []
+    for unit in units:
+        before = len(checked)
+        for found in plan.task.dataset.read(plan.task.root, unit):
+            name = found.image_path if isinstance(found, Record) else None
+            if name is None or name in checked:
+                continue
+            if len(checked) - before == share:
+                break
+            checked.add(name)
+            if not _is_there(plan, name):
+                lost.append(name)
+    return len(checked), lost
+
+
+def _is_there(plan: Plan, name: str) -> bool:
+    try:
+        return plan.task.dataset.has_image(plan.task.root, name)
+    except (UnsafeFileError, OSError):
+        return False
 
 
 def _existing(path: Path) -> Path:

@@ -19,7 +19,7 @@ from hmtools.convert.unit import ConvertTask, convert_unit
 from hmtools.core.errors import LayoutError, UsageError, nearest
 from hmtools.core.settings import Settings, load_settings
 from hmtools.datasets.base import Dataset
-from hmtools.datasets.registry import get_dataset
+from hmtools.datasets.registry import all_datasets, get_dataset
 from hmtools.engine.job import Job, Outcome, Unit
 from hmtools.engine.local import run_local
 from hmtools.humandata.schema import SCHEMA_VERSION
@@ -50,6 +50,16 @@ class SplitReport:
 
     plan: Plan
     outcome: Outcome
+
+    @property
+    def empty(self) -> bool:
+        """Every person was rejected: the split is finished, and of no use."""
+        return self.outcome.ok and not self.outcome.count("records") and self.outcome.count("rejected") > 0
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 0 done, 1 failed units or nothing stored, 130 stopped."""
+        return 1 if self.empty else self.outcome.exit_code
 
 
 def resolve_root(dataset: Dataset, root: Path | None, settings: Settings) -> Path:
@@ -90,6 +100,10 @@ def make_plans(
     """
     settings = settings or load_settings()
     dataset = get_dataset(name)(options)
+    if dataset.stored_as != dataset.name and dataset.stored_as in all_datasets():
+        raise UsageError(
+            f"--name {dataset.stored_as}: that is the name of an official dataset; choose another"
+        )
     where = resolve_root(dataset, root, settings)
     if images is not None and images not in IMAGE_POLICIES:
         raise UsageError(f"--images: expected {' | '.join(IMAGE_POLICIES)}, found {images!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from hmtools.humandata.table import normalise
 from hmtools.shards.writer import PartWriter
 
 __all__ = ["EXAMPLES", "ConvertTask", "convert_unit"]
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = 10
 """Rejections that are listed with their source; all are counted."""
@@ -82,6 +85,9 @@ class _Tally:
             self.filtered[found.reason] += 1
             return
         self.rejected[found.reason] += 1
+        log.info(
+            "rejected %s: %s %s", found.reason, found.source, found.detail
+        )  # all of them, in the unit's log
         if len(self.examples) < EXAMPLES:
             self.examples.append({"reason": found.reason, "source": found.source, "detail": found.detail})
         if self.strict:

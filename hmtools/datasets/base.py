@@ -35,15 +35,22 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something the download must hold: the first of ``paths`` (relative to the root) that exists is used."""
+    """Something the download must hold: the first of ``paths`` (relative to the root) that is there.
+
+    An empty folder is not there: unpacking can leave one beside the full one.
+    """
 
     paths: tuple[str, ...]
     page: str
     optional: bool = False
 
     def find(self, root: Path) -> Path | None:
-        """The path that exists, or None."""
-        return next((root / path for path in self.paths if (root / path).exists()), None)
+        """The path that is there, or None."""
+        return next((root / path for path in self.paths if _holds_something(root / path)), None)
+
+
+def _holds_something(path: Path) -> bool:
+    return next(path.iterdir(), None) is not None if path.is_dir() else path.exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,10 @@ class Dataset:
             UnsafeFileError: if the name leaves the root.
         """
         return safe_path(root, image_path).read_bytes()
+
+    def has_image(self, root: Path, image_path: str) -> bool:
+        """Whether the image that a record names is there; cheap, for ``--check``."""
+        return safe_path(root, image_path).is_file()
 
     def role(self, split: str) -> str:
         """train, val or test."""

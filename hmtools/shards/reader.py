@@ -22,12 +22,12 @@ import pyarrow as pa
 from hmtools.core.errors import SchemaError
 from hmtools.core.image import ImageError, decode_rgb
 from hmtools.geometry.crop import compose_affine, image_op_affine, invert_affine, undo_image_op
-from hmtools.humandata.manifest import Manifest, read_manifest
+from hmtools.humandata.manifest import MANIFEST, Manifest, read_manifest
 from hmtools.shards.index import INDEX, TRACKS, iter_batches
 from hmtools.shards.query import select_rows
 from hmtools.shards.rows import RowFile
 
-__all__ = ["Sample", "Shards", "find_splits", "open_shards"]
+__all__ = ["Sample", "Shards", "find_splits", "find_unfinished", "open_shards"]
 
 _HANDLES = 64  # open tar files per process
 
@@ -206,5 +206,14 @@ def open_shards(path: str | Path) -> Shards:
 
 def find_splits(folder: Path) -> list[Path]:
     """Every finished split at or below ``folder`` (OUT, OUT/<dataset> or OUT/<dataset>/<split>), sorted."""
-    patterns = ("manifest.json", "*/manifest.json", "*/*/manifest.json")
+    return _holders(folder, MANIFEST)
+
+
+def find_unfinished(folder: Path) -> list[Path]:
+    """Every split at or below ``folder`` whose conversion was begun and not finished, sorted."""
+    return [path for path in _holders(folder, ".job") if not (path / MANIFEST).is_file()]
+
+
+def _holders(folder: Path, name: str) -> list[Path]:
+    patterns = (name, f"*/{name}", f"*/*/{name}")
     return sorted({path.parent for pattern in patterns for path in folder.glob(pattern)})

@@ -1,8 +1,11 @@
 """Random access to the rows of an Arrow file, at microseconds a row and about a kilobyte a batch.
 
 The file is memory-mapped. Of each record batch (≤ 256 rows) only the *places* of its buffers are kept, a
-tuple of integers; a cell is then an index into a view of the whole map. No pyarrow scalar is ever made, and
-what was read is not kept. Cells are read-only views on the file.
+tuple of integers; a cell is then an index into a view of the whole map. No pyarrow scalar is made for a row,
+and no row is kept. Cells are read-only views on the file.
+
+What costs most in a long file is memory that no cache holds: one access for each cell, two for a string. So
+columns with one value throughout a batch (dataset, split, shard, most sequences) are read once per batch.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from hmtools.core.errors import SchemaError
 
 __all__ = ["RowFile"]
 
+Row: TypeAlias = dict[str, Any]
 Places: TypeAlias = tuple[int, ...]
 Getter = Callable[[Places, int], Any]
 
+_NULL, _SAME, _FULL, _MIXED = "no value", "one value", "no nulls", "some nulls"  # of a column in a batch
 _PLACES = 3  # per column: validity bitmap, first buffer, second buffer (bytes of a string column)
 _EIGHT = tuple(bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256))
 
@@ -77,27 +82,27 @@ class RowFile:
         self.schema: pa.Schema = self._reader.schema
         self._base = int(pa.py_buffer(self._map).address)
         self._starts = [0, *accumulate(counts)]
-        self._batches: list[tuple[Places, _Program] | None] = [None] * len(counts)
-        self._programs: dict[tuple[bool | None, ...], _Program] = {}
-        self._empty = dict.fromkeys(self.schema.names)
+        self._batches: list[tuple[Places, _Program, Row] | None] = [None] * len(counts)
+        self._programs: dict[tuple[str, ...], _Program] = {}
+        self._fixed: dict[tuple[Any, str], Row] = {}
         self._bytes = memoryview(self._map)
         self._ends = self._numbers("i")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def row(self, index: int) -> dict[str, Any]:
+    def row(self, index: int) -> Row:
         """All columns of row ``index``, which must lie in ``0 … len - 1``.
 
         Arrays are read-only float32 or bool views of their schema shape, the rest Python scalars and strings;
         null is None.
         """
         batch = bisect_right(self._starts, index) - 1
-        places, program = self._batches[batch] or self._find(batch)
+        places, program, fixed = self._batches[batch] or self._find(batch)
         local = index - self._starts[batch]
         byte, bit = local >> 3, 1 << (local & 7)
         data, bits, ends = self._map, self._bytes, self._ends
-        row = self._empty.copy()
+        row = fixed.copy()
         for name, at, numbers in program.numbers:
             row[name] = numbers[places[at] + local]
         for name, at, cells, size in program.arrays:
@@ -120,27 +125,33 @@ class RowFile:
         """The whole file as a table, zero copy."""
         return self._reader.read_all()
 
-    def _find(self, batch: int) -> tuple[Places, _Program]:
-        """Note where the buffers of one batch lie, in elements of their own size, and how to read them."""
+    def _find(self, batch: int) -> tuple[Places, _Program, Row]:
+        """Note how to read one batch, where its buffers lie, and the cells that all its rows have."""
         arrays = self._reader.get_batch(batch).columns
-        places: list[int] = []
-        nulls: list[bool | None] = []  # whether a column has nulls; None: nothing else
-        for column in arrays:
-            missing = column.null_count
-            nulls.append(None if missing == len(column) else missing > 0)
-            data = column.indices if pa.types.is_dictionary(column.type) else column
-            buffers = data.buffers()
-            first = buffers[-1] if pa.types.is_fixed_size_list(column.type) else (*buffers, None)[1]
-            places.append(self._offset(buffers[0]))
-            places.append(self._offset(first) // _first_size(column.type))
-            places.append(self._offset(buffers[-1]) // _last_size(column.type))
-        # A column's reader differs only by its nulls, so few batches need a program of their own.
-        pattern = tuple(nulls)
-        program = self._programs.get(pattern)
+        kinds = tuple(_kind(column) for column in arrays)
+        # Batches differ little in their kinds of columns and in what their rows share.
+        program = self._programs.get(kinds)
         if program is None:
-            program = self._programs[pattern] = self._compile(arrays, pattern)
-        found = self._batches[batch] = (tuple(places[i] for i in program.wanted), program)
+            program = self._programs[kinds] = self._compile(arrays, kinds)
+        places = [place for column in arrays for place in self._places(column)]
+        shared = [
+            column[0].as_py() if kind == _SAME else None for column, kind in zip(arrays, kinds, strict=True)
+        ]
+        cells = dict(zip(self.schema.names, shared, strict=True))
+        fixed = self._fixed.setdefault((kinds, repr(shared)), cells)  # -0.0 is 0.0, but not the same text
+        found = self._batches[batch] = (tuple(places[i] for i in program.wanted), program, fixed)
         return found
+
+    def _places(self, column: pa.Array) -> tuple[int, int, int]:
+        """Where the buffers of a column lie, in elements of their own size."""
+        kind = column.type
+        buffers = (column.indices if pa.types.is_dictionary(kind) else column).buffers()
+        first = buffers[-1] if pa.types.is_fixed_size_list(kind) else (*buffers, None)[1]
+        return (
+            self._offset(buffers[0]),
+            self._offset(first) // _first_size(kind),
+            self._offset(buffers[-1]) // _last_size(kind),
+        )
 
     def _offset(self, buffer: pa.Buffer | None) -> int:
         if buffer is None or not buffer.size:
@@ -152,14 +163,14 @@ class RowFile:
             )
         return place
 
-    def _compile(self, arrays: list[pa.Array], nulls: tuple[bool | None, ...]) -> _Program:
-        """Sort the columns by kind; those without a value in the whole batch are left out."""
+    def _compile(self, arrays: list[pa.Array], kinds: tuple[str, ...]) -> _Program:
+        """Sort the columns by how they are read; those that need no reading are left out."""
         program = _Program()
-        for number, (name, column, some) in enumerate(zip(self.schema.names, arrays, nulls, strict=True)):
-            if some is not None:
+        for number, (name, column, kind) in enumerate(zip(self.schema.names, arrays, kinds, strict=True)):
+            if kind in (_FULL, _MIXED):
                 self._add(program, name, column, number * _PLACES + 1)
-                if some:
-                    program.nullable.append((name, program.want(number * _PLACES)))
+            if kind == _MIXED:
+                program.nullable.append((name, program.want(number * _PLACES)))
         return program
 
     def _add(self, program: _Program, name: str, column: pa.Array, first: int) -> None:
@@ -222,6 +233,15 @@ class RowFile:
 def _numpy(kind: pa.DataType) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
     return dtype
+
+
+def _kind(column: pa.Array) -> str:
+    missing = column.null_count
+    if missing:
+        return _NULL if missing == len(column) else _MIXED
+    if not len(column) or pa.types.is_nested(column.type) or column[0] != column[-1]:
+        return _FULL
+    return _SAME if len(column.unique()) == 1 else _FULL
 
 
 def _first_size(kind: pa.DataType) -> int:

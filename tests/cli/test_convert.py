@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import pytest
 from typer.testing import Result
+
+from hmtools.synth import make_miniature
 
 Run: TypeAlias = Callable[..., Result]
 
@@ -35,7 +38,8 @@ def test_check_lists_what_is_missing_with_its_page(run: Run, world: Path) -> Non
     shown = run("convert", "mscoco", "--root", world, "--split", "train", "--check", code=2).stdout
     assert "train2017: 2 missing" in shown
     assert "https://cocodataset.org/#download" in shown
-    assert "complete" in run("convert", "mscoco", "--root", world, "--split", "val", "--check").stdout
+    shown = run("convert", "mscoco", "--root", world, "--split", "val", "--check").stdout
+    assert "val2017: complete, 3 images looked for" in shown  # the fourth has no people
 
 
 def test_missing_tree_ends_before_any_work(run: Run, tmp_path: Path) -> None:
@@ -102,3 +106,59 @@ def test_bring_your_own(run: Run, world: Path, tmp_path: Path) -> None:
     assert manifest["images"] == "full"
     assert "--images DIR" in run("convert", "coco", "--annotations", labels, code=2).stderr
     assert "coco_17" in run(*own, "--convention", "coco_71", code=2).stderr
+
+
+def test_check_looks_for_the_images(run: Run, world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(world, copy)
+    lost = sorted((copy / "images/val2017").glob("*.jpg"))[0]
+    lost.unlink()
+    base = ("convert", "mscoco", "--root", copy, "--split", "val", "--check")
+    shown = run(*base, code=2).stdout
+    assert "images that were looked for are missing, first: images/val2017/" in shown
+    found = json.loads(run(*base, "--json", code=2).stdout)["images"]["val2017"]
+    assert found["missing"] == [f"images/val2017/{lost.name}"]
+
+
+def test_nothing_stored_is_no_success(run: Run, world: Path, tmp_path: Path) -> None:
+    labels = world / "annotations/person_keypoints_val2017.json"
+    shown = run("convert", "coco", "--annotations", labels, "--images", world, "--workers", 0, code=1).stdout
+    assert "nothing stored" in shown
+    assert "image_missing" in shown
+    assert "--overwrite" in shown
+
+
+def test_rejections_are_all_in_the_log(run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    make_miniature("mscoco", copy, frames=8, people=3, seed=3, size=(96, 64), splits=("val2017",))
+    for image in (copy / "images/val2017").glob("*.jpg"):
+        image.write_bytes(b"")
+    shown = run("convert", "mscoco", "--root", copy, "--workers", 1, code=1).stdout
+    rejected = json.loads((tmp_path / SPLIT / "manifest.json").read_text())["counts"]["rejected"]
+    assert rejected > 10
+    assert f"and {rejected - 10} more" in shown
+    log = (tmp_path / SPLIT / ".job/logs/u00000.log").read_text()
+    assert log.count("rejected image_empty") + log.count("rejected box_empty") == rejected
+
+
+def test_own_data_cannot_take_an_official_name(run: Run, world: Path) -> None:
+    labels = world / "annotations/person_keypoints_val2017.json"
+    own = ("convert", "coco", "--annotations", labels, "--images", world / "images/val2017")
+    assert "official dataset" in run(*own, "--name", "mscoco", code=2).stderr
+
+
+def test_an_empty_folder_does_not_hide_the_full_one(run: Run, world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(world, copy)
+    shutil.move(copy / "images/val2017", copy / "val2017")
+    (copy / "images/val2017").mkdir()
+    run("convert", "mscoco", "--root", copy, "--split", "val", "--check")
+
+
+def test_dry_run_follows_the_workers_setting_and_the_disk(
+    run: Run, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HMTOOLS_WORKERS", "7")
+    assert "7 workers" in run("convert", "mscoco", "--root", world, "--dry-run").stdout
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10))
+    assert "too small" in run("convert", "mscoco", "--root", world, "--dry-run", code=1).stderr

@@ -56,16 +56,20 @@ def column(kind: Any, cells: list[Any]) -> Any:
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[Any]:
-    """Record batches of one schema; in each, a column has no, some or only nulls."""
+    """Record batches of one schema; in each, a column has no, some or only nulls, or (nearly) one value."""
     kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=5))
     schema = pa.schema([pa.field(f"c{n}", kind) for n, (kind, _) in enumerate(kinds)])
     batches = []
     for rows in draw(st.lists(st.sampled_from([0, 1, 2, 7, 17]), max_size=4)):
         columns = []
         for kind, cell in kinds:
-            nulls = draw(st.sampled_from(["none", "some", "all"]))
+            way = draw(st.sampled_from(["any", "some null", "null", "same", "same at both ends"]))
             some = st.one_of(st.none(), cell)
-            cells = draw(vector(rows, {"none": cell, "some": some, "all": st.none()}[nulls]))
+            cells = draw(vector(rows, {"some null": some, "null": st.none()}.get(way, cell)))
+            if way == "same":
+                cells = cells[:1] * rows
+            elif way == "same at both ends" and rows:
+                cells[-1] = cells[0]
             columns.append(column(kind, cells))
         batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
     return batches or [pa.RecordBatch.from_pylist([], schema=schema)]
@@ -144,8 +148,18 @@ def test_every_array_is_read_only(records_file: Path) -> None:
 
 def test_a_row_is_a_dictionary_of_its_own(records_file: Path) -> None:
     rows = RowFile(records_file)
-    rows.row(0)["key"] = None
-    assert rows.row(0)["key"] is not None
+    row = rows.row(0)
+    kept = dict(row)
+    row["key"] = row["dataset"] = None
+    assert [rows.row(0)[name] for name in ("key", "dataset")] == [kept["key"], kept["dataset"]]
+    assert rows.row(1) is not rows.row(0)
+
+
+def test_zeros_of_both_signs(tmp_path: Path) -> None:
+    batches = [pa.RecordBatch.from_pydict({"x": pa.array([zero] * 2, pa.float32())}) for zero in (0.0, -0.0)]
+    write(tmp_path / "zeros.arrow", batches)
+    rows = RowFile(tmp_path / "zeros.arrow")
+    assert [np.signbit(rows.row(index)["x"]) for index in range(4)] == [False, False, True, True]
 
 
 def test_reading_rows_does_not_copy_them(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Values that the shell completes after <TAB>; each import waits until somebody presses it."""
+
+from __future__ import annotations
+
+__all__ = ["conventions", "dataset_names", "image_policies", "layouts"]
+
+
+def dataset_names(incomplete: str) -> list[str]:
+    """Datasets that can be converted."""
+    from hmtools.datasets.registry import all_datasets
+
+    return [name for name in all_datasets() if name.startswith(incomplete)]
+
+
+def conventions(incomplete: str) -> list[str]:
+    """Keypoint conventions."""
+    from hmtools.humandata.keypoints import CONVENTIONS
+
+    return [name for name in CONVENTIONS if name.startswith(incomplete)]
+
+
+def image_policies(incomplete: str) -> list[str]:
+    """What ``--images`` takes for every dataset."""
+    return [name for name in ("crop", "full", "none") if name.startswith(incomplete)]
+
+
+def layouts(incomplete: str) -> list[str]:
+    """Datasets whose download can be synthesised."""
+    from hmtools.synth import layout_names
+
+    return [name for name in layout_names() if name.startswith(incomplete)]

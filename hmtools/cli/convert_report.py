@@ -1,0 +1,123 @@
+"""What ``hmtools convert`` says when it starts and when it ends."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hmtools.convert.run import Plan, SplitReport
+
+__all__ = ["announce", "print_json", "print_reports"]
+
+_EXAMPLES = 10
+_MANY = 0.05  # share of rejected people that deserves a remark
+
+
+def announce(plan: Plan) -> None:
+    """Say on standard error what is about to be converted, with every choice that was made for the user."""
+    task = plan.task
+    keypoints = task.dataset.spec(task.root, task.split).keypoints2d
+    facts = [f"{len(plan.units)} units", f"labels {keypoints}" if keypoints else "", f"images {task.images}"]
+    facts += [
+        f"every {task.every}" if task.every > 1 else "",
+        f"limit {plan.options['limit']}" * bool(task.take),
+    ]
+    typer.echo(f"{plan.name}: {', '.join(fact for fact in facts if fact)} → {task.out}", err=True)
+
+
+def print_json(reports: Sequence[SplitReport]) -> None:
+    """Print the reports as one JSON object, split by split."""
+    found = {
+        report.plan.name: {
+            "out": str(report.plan.task.out),
+            "ok": report.exit_code == 0,
+            "interrupted": report.outcome.interrupted,
+            "records": report.outcome.count("records"),
+            "images": report.outcome.count("images"),
+            "rejected": _reasons(report, "rejected"),
+            "filtered": _reasons(report, "filtered"),
+            "failed": report.outcome.failed,
+            "seconds": round(report.outcome.seconds, 3),
+        }
+        for report in reports
+    }
+    typer.echo(json.dumps(found, indent=1))
+
+
+def print_reports(reports: Sequence[SplitReport]) -> None:
+    """Print one table, then what there is to know about each split."""
+    from hmtools.core.log import format_bytes, format_duration, show, table
+
+    rows = []
+    for report in reports:
+        outcome = report.outcome
+        size = sum(file.nbytes for result in outcome.results for file in result.files)
+        counts = [outcome.count(name) for name in ("records", "images", "rejected", "filtered")]
+        rows.append(
+            [report.plan.name, _state(report), *counts, format_bytes(size), format_duration(outcome.seconds)]
+        )
+    headings = ["split", "state", "records", "images", "rejected", "left out", "size", "time"]
+    show(table(headings, rows))
+    for report in reports:
+        _print_details(report)
+
+
+def _state(report: SplitReport) -> str:
+    outcome = report.outcome
+    if outcome.interrupted:
+        return "stopped"
+    if outcome.failed:
+        return f"units failed: {len(outcome.failed)}"
+    if report.empty:
+        return "nothing stored"
+    return "already done" if outcome.skipped == len(report.plan.units) else "done"
+
+
+def _reasons(report: SplitReport, name: str) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for result in report.outcome.results:
+        total.update(result.data[name])
+    return dict(total.most_common())
+
+
+def _print_details(report: SplitReport) -> None:
+    outcome, name = report.outcome, report.plan.name
+    for title, kind in (("rejected", "rejected"), ("left out by rules and options", "filtered")):
+        if reasons := _reasons(report, kind):
+            listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+            typer.echo(f"{name}: {title}: {listed}")
+    _print_rejections(report)
+    for unit, reason in outcome.failed.items():
+        typer.echo(f"  {unit} failed: {reason}\n    log: {_logs(report) / f'{unit}.log'}")
+    if outcome.failed or outcome.interrupted:
+        typer.echo("Run the same command again to continue; finished units are kept.")
+    elif report.empty:
+        typer.echo(
+            f"{name}: nothing could be stored. Check the folder and the convention, then use --overwrite."
+        )
+    else:
+        typer.echo(f"{name}: {report.plan.task.out}")
+
+
+def _logs(report: SplitReport) -> Path:
+    return report.plan.task.out / ".job" / "logs"
+
+
+def _print_rejections(report: SplitReport) -> None:
+    rejected, records = report.outcome.count("rejected"), report.outcome.count("records")
+    examples = [example for result in report.outcome.results for example in result.data["examples"]]
+    for example in examples[:_EXAMPLES]:
+        typer.echo(f"  {example['reason']}: {example['source']} {example['detail']}".rstrip())
+    if rejected > _EXAMPLES:
+        typer.echo(f"  … and {rejected - _EXAMPLES} more, all of them in {_logs(report)}")
+    if rejected > _MANY * (records + rejected):
+        typer.echo(f"  {rejected} of {records + rejected} people are lost to defects: is the download whole?")
+    if any(reason.startswith("image_") for reason in _reasons(report, "rejected")):
+        typer.echo("  Once damaged or missing images are repaired, convert again with --overwrite.")
