@@ -26,12 +26,15 @@ from hmtools.convert.finalise import finalise_split
 from hmtools.convert.run import make_plans
 from hmtools.convert.unit import ConvertTask, convert_unit
 from hmtools.datasets.base import Rejected
+from hmtools.datasets.coco import IMAGES_PER_UNIT
 from hmtools.engine.job import Job, Result, Unit
 from hmtools.engine.local import run_local
 from hmtools.geometry.crop import crop_window
 
 Call = Callable[[], Result]
 """The work of one unit, picklable."""
+Images = list[tuple[str, list[list[float]]]]
+"""Paths of images, each with the boxes x, y, w, h of its people in pixels."""
 
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 _WARM_IMAGES = 8
@@ -64,18 +67,18 @@ def measure(calls: Sequence[Call], warm: Call, out: Path, workers: int) -> tuple
     if not outcome.ok:
         sys.exit(f"the run failed: {outcome.failed}")
     results = outcome.results[workers:]
-    times = [result.data["times"] for result in results]
-    wall = max(time["ended"] for time in times) - min(time["began"] for time in times)
-    return Cost(wall, sum(time["cpu"] for time in times)), results
+    spans = [result.data["span"] for result in results]
+    wall = max(span["ended"] for span in spans) - min(span["began"] for span in spans)
+    return Cost(wall, sum(span["cpu"] for span in spans)), results
 
 
 def _timed(together: Path, workers: int, unit: Unit) -> Result:
     """Do a call and note when; after a warm-up, wait until every worker has done one."""
     began, cpu = time.monotonic(), time.process_time()
     result: Result = unit.payload()
-    times = {"began": began, "ended": time.monotonic(), "cpu": time.process_time() - cpu}
+    span = {"began": began, "ended": time.monotonic(), "cpu": time.process_time() - cpu}
     if unit.index >= workers:
-        return replace(result, unit=unit.id, data={**result.data, "times": times})
+        return replace(result, unit=unit.id, data={**result.data, "span": span})
     (together / unit.id).touch()
     while len(list(together.iterdir())) < workers:
         if time.monotonic() - began > _PATIENCE_S:
@@ -84,7 +87,7 @@ def _timed(together: Path, workers: int, unit: Unit) -> Result:
     return Result(unit=unit.id)
 
 
-def bare_unit(images: Sequence[tuple[str, list[list[float]]]], file: Path | None) -> Result:
+def bare_unit(images: Images, file: Path | None) -> Result:
     """Decode, crop and encode the boxes of each image; with ``file``, into that one file, synced."""
     cv2.setNumThreads(0)
     size = 0
@@ -109,24 +112,24 @@ def bare_unit(images: Sequence[tuple[str, list[list[float]]]], file: Path | None
     return Result(unit="bare", counts={"bytes": size})
 
 
-def bare_calls(raw: Path, out: Path, *, write: bool) -> list[Call]:
+def boxes_of_images(raw: Path) -> list[Images]:
     """The images and boxes that the conversion reads, unit by unit."""
-    (plan,) = make_plans("mscoco", root=raw, out=out, splits=[SPLIT])
-    calls: list[Call] = []
+    (plan,) = make_plans("mscoco", root=raw, out=raw, splits=[SPLIT])
+    units = []
     for unit in plan.units:
         images: dict[str, list[list[float]]] = {}
         for found in plan.task.dataset.read(raw, unit):
             assert not isinstance(found, Rejected)
             images.setdefault(str(raw / str(found.image_path)), []).append(found.bbox_xywh[:4])
-        calls.append(partial(bare_unit, list(images.items()), out / unit.id if write else None))
-    return calls
+        units.append(list(images.items()))
+    return units
 
 
-def bare(raw: Path, out: Path, workers: int, *, write: bool = False) -> Cost:
+def bare(units: Sequence[Images], out: Path, workers: int, *, write: bool = False) -> Cost:
     """Cost of the bare work."""
-    calls = bare_calls(raw, out, write=write)
-    few = calls[0].args[0][:_WARM_IMAGES]  # type: ignore[attr-defined]
-    return measure(calls, partial(bare_unit, few, None), out, workers)[0]
+    files = [out / f"{number}.bin" if write else None for number in range(len(units))]
+    calls = [partial(bare_unit, images, file) for images, file in zip(units, files, strict=True)]
+    return measure(calls, partial(bare_unit, units[0][:_WARM_IMAGES], None), out, workers)[0]
 
 
 def convert(raw: Path, out: Path, workers: int) -> Cost:
@@ -143,13 +146,16 @@ def convert(raw: Path, out: Path, workers: int) -> Cost:
     return planning + units + Cost(time.monotonic() - began, time.process_time() - cpu)
 
 
-_WAYS: dict[str, Callable[[Path, Path], Cost]] = {
-    "bare": partial(bare, workers=1),
-    "convert": partial(convert, workers=1),
-    "bare, written": partial(bare, workers=1, write=True),
-    "bare, 2 workers": partial(bare, workers=2),
-    "convert, 2 workers": partial(convert, workers=2),
-}
+def ways(raw: Path, out: Path) -> dict[str, Callable[[], Cost]]:
+    """What is measured, by name; each writes below ``out``, if anything."""
+    units = boxes_of_images(raw)
+    return {
+        "bare": partial(bare, units, out, 1),
+        "convert": partial(convert, raw, out, 1),
+        "bare, written": partial(bare, units, out, 1, write=True),
+        "bare, 2 workers": partial(bare, units, out, 2),
+        "convert, 2 workers": partial(convert, raw, out, 2),
+    }
 
 
 def main() -> int:
@@ -160,13 +166,15 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts (default 3)")
     args = parser.parse_args()
+    if args.images <= IMAGES_PER_UNIT:
+        parser.error(f"--images: two workers need more than one unit, so more than {IMAGES_PER_UNIT}")
     best: dict[str, Cost] = {}
     with scratch() as folder:
-        raw = folder / "raw"
-        size = make_coco(raw, args.images)
+        size = make_coco(folder / "raw", args.images)
+        measured = ways(folder / "raw", folder / "out")
         for _ in range(args.rounds):
-            for name, way in _WAYS.items():
-                cost = way(raw, folder / "out")
+            for name, way in measured.items():
+                cost = way()
                 best[name] = min(best.get(name, cost), cost, key=lambda c: c.wall)
                 shutil.rmtree(folder / "out")
     settings = {

@@ -270,6 +270,6 @@ def _crops(task: ConvertTask, people: Sequence[Record], upright: Image, tally: _
         stored = window.stored_size()
         if stored != (window.width, window.height):
             crop = opencv().resize(crop, stored, interpolation=opencv().INTER_AREA)
-        affine = window.affine(stored).astype(np.float32)
-        record.image_affine = None if np.array_equal(affine, np.eye(2, 3)) else affine
+        untouched = (window.x0, window.y0, *stored) == (0, 0, window.width, window.height)
+        record.image_affine = None if untouched else window.affine(stored).astype(np.float32)
         yield [record], encode_jpeg(crop, bgr=True), "jpg"

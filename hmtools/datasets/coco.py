@@ -52,6 +52,7 @@ __all__ = [
     "Person",
     "coco_meta",
     "flag",
+    "joints",
     "numbers",
     "plan_coco",
     "points",
@@ -63,6 +64,7 @@ IMAGES_PER_UNIT = 512
 """Images of a unit: about 40 MB of crops, half a minute of work, 231 units for train2017."""
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+Points: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 _INT32 = 2**31
 
@@ -283,16 +285,25 @@ def numbers(values: Sequence[Any], count: int) -> list[float]:
     return list(map(float, values))
 
 
-def points(values: Sequence[Any], count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """``count`` flat x, y, v triples as float32 (count, 3), confidence 1 where v > 0; pixels.
+def points(values: Sequence[Any], count: int) -> Points:
+    """``count`` flat x, y, v triples as :func:`joints`.
+
+    Raises:
+        TypeError, ValueError, OverflowError: as :func:`numbers` and :func:`joints`.
+    """
+    return joints(numbers(values, 3 * count))
+
+
+def joints(triples: Sequence[float]) -> Points:
+    """Flat x, y, v triples as float32 (K, 3), confidence 1 where v > 0; pixels.
 
     An unlabelled joint has no place: whatever its x and y say becomes 0 with confidence 0.
 
     Raises:
-        TypeError, ValueError, OverflowError: as :func:`numbers`, and ValueError for a v that is no number.
+        ValueError: for a v that is no number.
     """
     with np.errstate(over="ignore"):  # beyond float32: infinite, which is rejected as such
-        found = np.array(numbers(values, 3 * count), np.float32).reshape(count, 3)
+        found = np.array(triples, np.float32).reshape(-1, 3)
     if np.isnan(found[:, 2]).any():
         raise ValueError("v of a joint is NaN")
     found[:, 2] = found[:, 2] > 0

@@ -28,7 +28,7 @@ from typing import ClassVar
 
 from hmtools.core.errors import LayoutError
 from hmtools.datasets.base import Dataset, Option, Rejected, Source
-from hmtools.datasets.coco import Person, coco_meta, flag, numbers, plan_coco, points, read_coco
+from hmtools.datasets.coco import Person, coco_meta, flag, joints, numbers, plan_coco, points, read_coco
 from hmtools.datasets.registry import register
 from hmtools.engine.job import Unit
 from hmtools.humandata.record import Record
@@ -143,10 +143,10 @@ def _fill_body(found: Person, record: Record) -> None:
 
 def _fill_wholebody(found: Person, record: Record) -> None:
     annotation = found.annotation
-    joints: list[float] = []
+    triples: list[float] = []
     for field, count in _PARTS:
-        joints += numbers(annotation[field], 3 * count)
-    record.keypoints2d_original = points(joints, 133)
+        triples += numbers(annotation[field], 3 * count)
+    record.keypoints2d_original = joints(triples)
     for column, field in _BOXES:
         valid = flag(annotation, f"{field}_valid")
         box = numbers(annotation[f"{field}_box"], 4)

@@ -275,7 +275,7 @@ class TestFullDisk:
             assert contents(folder) == contents(reference)
             assert leftovers(folder) == []
         finally:
-            subprocess.run(["umount", disk], check=True)
+            subprocess.run(["umount", "-l", disk], check=True)  # also when a failure left files open
 
     def resize(self, disk: Path, kilobytes: int) -> None:
         subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", disk], check=True)

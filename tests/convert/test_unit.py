@@ -100,8 +100,7 @@ class TestCrop:
         _, (row,) = go(root, out, images="crop")
         pixels = decode_rgb(stored(out, row))
         affine = affine_of(row)
-        assert drift(pixels, affine) < 0.5 / affine[0, 0]  # half a stored pixel, that is
-        assert drift(pixels, affine) < 0.5
+        assert drift(pixels, affine) < 0.15, "0.08 is what JPEG leaves; half a stored pixel would be 0.23"
         low = np.linalg.solve(affine[:, :2], [-0.5, -0.5] - affine[:, 2])
         high = np.linalg.solve(affine[:, :2], [pixels.shape[1] - 0.5, pixels.shape[0] - 0.5] - affine[:, 2])
         # by hand: the box grown to 3:4, times 1.2, gives s; the square's side is 1.9 s

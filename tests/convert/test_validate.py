@@ -260,6 +260,11 @@ class TestTables:
         edit_rows(crops, FIRST, lambda rows: put(rows[0], **{column: value}))
         assert kind in kinds(validate_split(crops))
 
+    def test_an_offset_where_nothing_lies(self, crops: Path) -> None:
+        edit_rows(crops, FIRST, lambda rows: put(rows[0], offset=513))
+        details = [problem.detail for problem in validate_split(crops).problems if problem.kind == "offset"]
+        assert details == ["1 people in the tar, 0 rows point at it", "no sample at byte 513 of its shard"]
+
     def test_offsets_of_two_people_swapped(self, crops: Path) -> None:
         def swap(rows: list[Record]) -> None:
             rows[0].offset, rows[1].offset = rows[1].offset, rows[0].offset

@@ -208,6 +208,7 @@ def write_tree(
         write_labels(root / "annotations" / names[kind], images, annotations)
     pixels = root / f"{folder}{split}"
     pixels.mkdir(parents=True, exist_ok=True)
+    (pixels / "LICENCE").touch()  # an empty folder would count as missing
     for row in images if pictures else ():
         if isinstance(row, dict) and isinstance(row.get("file_name"), str):
             write_picture(pixels / row["file_name"], picture(row["width"], row["height"]))

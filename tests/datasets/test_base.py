@@ -55,6 +55,7 @@ class Toy(Dataset):
 
 def complete(root: Path, split: str) -> None:
     (root / f"images/{split}").mkdir(parents=True)
+    (root / f"images/{split}/1.jpg").touch()
     (root / "labels").mkdir(exist_ok=True)
     (root / f"labels/{split}.json").write_text("{}")
 
@@ -120,6 +121,17 @@ class TestLayout:
         (tmp_path / "first.json").write_text("{}")
         assert source.find(tmp_path) == tmp_path / "first.json"
         assert source.find(tmp_path / "labels/none") is None
+
+    def test_an_empty_folder_is_not_there(self, tmp_path: Path) -> None:
+        """Unpacking can leave one beside the full one."""
+        source = Source(("one", "other"), PAGE)
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+        assert source.find(tmp_path) is None
+        (tmp_path / "other/1.jpg").touch()
+        assert source.find(tmp_path) == tmp_path / "other"
+        (tmp_path / "one/1.jpg").touch()
+        assert source.find(tmp_path) == tmp_path / "one"
 
     def test_inputs_are_files(self, tmp_path: Path) -> None:
         complete(tmp_path, "first")
@@ -197,6 +209,16 @@ class TestSafePath:
             Toy().image_bytes(tmp_path / "root", "b.jpg")
         with pytest.raises(UnsafeFileError):
             Toy().image_bytes(tmp_path / "root", "../secret")
+
+    def test_has_image(self, tmp_path: Path) -> None:
+        (tmp_path / "root/folder").mkdir(parents=True)
+        (tmp_path / "root/a.jpg").write_bytes(b"pixels")
+        (tmp_path / "secret").write_bytes(b"secret")
+        assert Toy().has_image(tmp_path / "root", "a.jpg")
+        assert not Toy().has_image(tmp_path / "root", "b.jpg")
+        assert not Toy().has_image(tmp_path / "root", "folder")
+        with pytest.raises(UnsafeFileError):
+            Toy().has_image(tmp_path / "root", "../secret")
 
 
 def test_json_text_is_compact_and_sorted() -> None:

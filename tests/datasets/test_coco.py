@@ -139,6 +139,12 @@ class TestBringYourOwn:
         with pytest.raises(UsageError, match="no option 'joints'"):
             make_plans("coco", root=photos, out=tmp_path, options={"joints": "17"})
 
+    def test_names_of_official_sets_are_taken(self, tmp_path: Path, photos: Path) -> None:
+        labels = write_labels(tmp_path / "labels.json", IMAGES, [own(4, 3)])
+        options = {"annotations": str(labels), "name": "mscoco"}
+        with pytest.raises(UsageError, match="--name mscoco: that is the name of an official dataset"):
+            make_plans("coco", root=photos, out=tmp_path, options=options)
+
     def test_missing_file_or_folder(self, tmp_path: Path, photos: Path) -> None:
         options = {"annotations": str(tmp_path / "none.json")}
         with pytest.raises(LayoutError, match=re.escape(f"{tmp_path}/none.json\n      from your own disk")):

@@ -183,15 +183,23 @@ def test_valid_parts_have_a_box(tmp_path: Path, column: str, field: str) -> None
         person(3, 785, **{f"{field}_box": [30.0, 20.0, 0.0, 9.0]}),  # valid, without area
         person(4, 785, **{f"{field}_box": [30.0, 20.0, 9.0, 0.0]}),
         person(5, 785, **{f"{field}_box": [1.5, 2.5, 3.5, 4.5]}),
+        person(6, 785, **{f"{field}_valid": False}),  # with a box all the same
     ]
     found = kept(read(write_tree(tmp_path / "coco", IMAGES, people, pictures=False)))
     boxes = [getattr(record, f"{column}_bbox_xywh") for record in found]
-    assert [getattr(record, f"valid_{column}") for record in found] == [True, False, True, True, True]
+    assert [getattr(record, f"valid_{column}") for record in found] == [True, False, True, True, True, False]
     assert boxes[1:4] == [None, None, None], "null, never zeros"
+    assert boxes[5] is None
     assert boxes[4] == [1.5, 2.5, 3.5, 4.5, 1.0]
     assert boxes[0] is not None
     others = [name for name, _ in PARTS if name != column]
     assert all(getattr(record, f"{name}_bbox_xywh") is not None for name in others for record in found)
+
+
+def test_an_empty_folder_does_not_hide_the_full_one(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "coco", IMAGES, PEOPLE, folder="")
+    (root / "images/val2017").mkdir(parents=True)
+    assert {Path(record.image_path or "").parts[0] for record in kept(read(root))} == {"val2017"}
 
 
 @pytest.mark.parametrize("folder", ["images/", ""])
@@ -253,7 +261,9 @@ def test_splits_that_are_there(tmp_path: Path) -> None:
 
 
 def test_layout_error_lists_every_missing_path_with_its_page(tmp_path: Path) -> None:
-    (tmp_path / "coco/images/val2017").mkdir(parents=True)
+    for folder in ("coco/images/val2017", "coco/images/train2017"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "coco/images/val2017/1.jpg").touch()  # the other one is empty, which is as good as missing
     with pytest.raises(LayoutError) as caught:
         MsCoco().require(tmp_path / "coco", ["train2017", "val2017"])
     text = str(caught.value)
