@@ -86,7 +86,7 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
 def _prepare(out: Path) -> tuple[Path, Path]:
     if out.exists() and not (out / _MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
-            f"{out} is or holds something else; give --out a new folder, or one that an earlier demo made"
+            f"{out} is a file or holds other files; give --out a new folder, or one that an earlier demo made"
         )
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / _MARKER, "made by `hmtools demo`; the next demo empties raw/ and shards/\n")

@@ -143,12 +143,12 @@ def _hands_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _visible_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def points(values: list[float], count: int) -> np.ndarray[Any, Any]:
-        found = np.array(values, np.float32).reshape(count, 3)
+    def joints(triples: list[float]) -> np.ndarray[Any, Any]:
+        found = np.array(triples, np.float32).reshape(-1, 3)
         found[:, 2] = found[:, 2] == 2
         return np.where(found[:, 2:] > 0, found, np.float32(0))
 
-    monkeypatch.setattr(mscoco, "points", points)
+    monkeypatch.setattr(mscoco, "joints", joints)
 
 
 def _crowds_kept(monkeypatch: pytest.MonkeyPatch) -> None:
