@@ -99,7 +99,7 @@ slow: $(DEV)
 	@$(BIN)/python -m pytest -n $(CORES) -m slow --durations=20
 
 bench: $(DEV)
-	@for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@failed=0; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" || failed=1; done; exit $$failed
 
 clean:
 	rm -rf $(VENV) demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,117 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from hmtools.convert.validate import Problem, Validation, rebuild_index, validate_split
+from hmtools.convert.validate import Problem, rebuild_index, validate_split
 from hmtools.core.errors import LayoutError, SchemaError
 from hmtools.core.image import encode_jpeg
-from hmtools.datasets import coco
-from hmtools.datasets.base import Dataset
 from hmtools.humandata.manifest import read_manifest
 from hmtools.humandata.record import Record
 from hmtools.humandata.schema import record_schema
-from hmtools.humandata.table import to_batch
 from hmtools.shards.index import part_tables, write_index
-from hmtools.shards.rows import RowFile
-from hmtools.shards.tar import iter_members
-from hmtools.shards.writer import write_table
-from tests.convert.one_unit import Clip
+from tests.convert.spoiling import FIRST, SECOND, edit_manifest, edit_rows, kinds, member, put, reseal, spoil
 from tests.datasets.coco_tree import (
     contents,
     image_row,
     person,
     picture,
     run,
-    write_picture,
     write_tree,
 )
-
-FIRST, SECOND = "mscoco-val2017-u00000-000", "mscoco-val2017-u00001-000"
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four images of two people, two images a unit."""
-    monkeypatch.setattr(coco, "IMAGES_PER_UNIT", 2)
-    images = [image_row(number) for number in (1, 2, 3, 4)]
-    return write_tree(tmp_path / "coco", images, [person(100 + i, 1 + i % 4) for i in range(8)])
-
-
-@pytest.fixture
-def crops(root: Path, tmp_path: Path) -> Path:
-    return run(root, tmp_path / "out", images="crop")
-
-
-@pytest.fixture
-def full(root: Path, tmp_path: Path) -> Path:
-    return run(root, tmp_path / "out", images="full")
-
-
-def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = folder / "manifest.json"
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-
-
-def reseal(folder: Path) -> None:
-    """Bring sizes and checksums of the manifest up to date: what is wrong then was written so."""
-
-    def change(values: dict[str, Any]) -> None:
-        for entry in values["files"]:
-            data = (folder / entry["name"]).read_bytes()
-            entry["sha256"], entry["nbytes"] = hashlib.sha256(data).hexdigest(), len(data)
-
-    edit_manifest(folder, change)
-
-
-def edit_rows(
-    folder: Path, part: str, change: Callable[[list[Record]], object], *, index: bool = True
-) -> None:
-    """Change rows of a part table; the index follows unless told otherwise, and all is sealed again."""
-    path, spec = folder / f"{part}.arrow", read_manifest(folder).record_spec()
-    table = RowFile(path)
-    rows = [Record(**table.row(row)) for row in range(len(table))]
-    change(rows)
-    write_table(path, record_schema(spec), [to_batch(rows, spec)])
-    if index:
-        write_index(folder, part_tables(folder), record_schema(spec))
-    reseal(folder)
-
-
-def put(record: Record, **cells: Any) -> Record:
-    for column, value in cells.items():
-        setattr(record, column, value)
-    return record
-
-
-def spoil(path: Path, place: int, *, length: int = 1) -> None:
-    data = bytearray(path.read_bytes())
-    for at in range(place, place + length):
-        data[at] ^= 0xFF
-    path.write_bytes(data)
-
-
-def member(folder: Path, part: str, ending: str) -> tuple[int, int]:
-    """Place and length of the first member of a tar with that ending."""
-    members = iter_members(folder / f"{part}.tar")
-    return next((offset, len(data)) for name, offset, data in members if name.endswith(ending))
-
-
-def kinds(found: Validation) -> set[str]:
-    assert not found.ok
-    assert all(problem.where and problem.detail for problem in found.problems)
-    return {problem.kind for problem in found.problems}
 
 
 class TestSound:
@@ -398,69 +312,6 @@ def test_damage_anywhere_is_a_finding_and_never_a_crash(crops: Path, sealed: boo
         (crops / name).write_bytes(data)
         (crops / "manifest.json").write_bytes(before)
     assert validate_split(crops).ok
-
-
-class TestRebuild:
-    @pytest.mark.parametrize("images", ["crop", "full"])
-    def test_same_bytes(self, root: Path, tmp_path: Path, images: str) -> None:
-        folder = run(root, tmp_path / "out", images=images)
-        before, manifest = contents(folder), (folder / "manifest.json").read_text()
-        for path in folder.glob("*.arrow"):
-            path.unlink()
-        facts = rebuild_index(folder)
-        assert (facts.rows, facts.tracks) == (8, 0)
-        assert contents(folder) == before
-        assert json.loads((folder / "manifest.json").read_text()) == json.loads(manifest)
-        assert validate_split(folder).ok
-
-    def test_damaged_tables_are_replaced(self, crops: Path) -> None:
-        before = contents(crops)
-        for path in crops.glob("*.arrow"):
-            path.write_bytes(b"damaged")
-        rebuild_index(crops)
-        assert contents(crops) == before
-
-    def refused(self, folder: Path, message: str) -> None:
-        before = contents(folder)
-        with pytest.raises(SchemaError, match=message):
-            rebuild_index(folder)
-        assert contents(folder) == before, "nothing was touched"
-
-    def test_an_altered_tar(self, crops: Path) -> None:
-        spoil(crops / f"{SECOND}.tar", member(crops, SECOND, "jpg")[0] + 50)
-        self.refused(crops, rf"{SECOND}\.tar: missing or not what was written")
-
-    def test_a_missing_tar(self, crops: Path) -> None:
-        (crops / f"{SECOND}.tar").unlink()
-        self.refused(crops, rf"{SECOND}\.tar: missing")
-
-    def test_an_unknown_tar(self, crops: Path) -> None:
-        shutil.copy(crops / f"{FIRST}.tar", crops / "mscoco-val2017-u00007-000.tar")
-        self.refused(crops, r"u00007-000\.tar: not listed in the manifest")
-
-    def test_a_split_without_images(self, root: Path, tmp_path: Path) -> None:
-        folder = run(root, tmp_path / "out", images="none")
-        with pytest.raises(LayoutError, match="--images none"):
-            rebuild_index(folder)
-        assert validate_split(folder).ok
-
-    def test_rows_that_no_tar_holds_are_not_lost(
-        self, tmp_path: Path, registered: Callable[[type[Dataset]], type[Dataset]]
-    ) -> None:
-        registered(Clip)
-        for frame in (0, 1, 2, 4):
-            write_picture(tmp_path / f"raw/walk/{frame}.jpg")
-        folder = run(tmp_path / "raw", tmp_path / "out", name="clip")
-        assert validate_split(folder).ok
-        self.refused(folder, r"u00001-000\.tar: holds 2 records, the manifest says 4; rows without an image")
-        assert validate_split(folder).ok
-
-    @pytest.mark.real
-    def test_real_excerpt(self, samples: Path, tmp_path: Path) -> None:
-        folder = run(samples / "mscoco", tmp_path / "out")
-        before = contents(folder)
-        rebuild_index(folder)
-        assert contents(folder) == before
 
 
 def test_problems_come_in_the_order_of_the_files(crops: Path) -> None:
