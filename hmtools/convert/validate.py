@@ -111,8 +111,10 @@ def _check_files(folder: Path, manifest: Manifest) -> Iterator[Problem]:
             yield Problem("size", name, f"manifest says {entry['nbytes']} bytes, found {path.stat().st_size}")
         elif file_sha256(path) != entry["sha256"]:
             yield Problem("sha256", name, "content differs from what was written")
-    for path in sorted(folder.glob("*-u*-???.*")):
-        if path.name not in listed and path.name.count(".") == 1:
+    # Whoever reads `*.tar` or the part tables would take these for part of the split; sidecars
+    # (<part>.<what>.arrow) are not listed.
+    for path in sorted({*folder.glob("*.tar"), *part_tables(folder)}):
+        if path.name not in listed:
             yield Problem("unknown", path.name, "not listed in the manifest")
 
 

@@ -110,6 +110,13 @@ class TestFiles:
         assert unknown == {"mscoco-val2017-u00007-000.tar", "mscoco-val2017-u00007-000.arrow"}
         assert "count" in kinds(found)
 
+    def test_a_tar_nobody_knows(self, crops: Path) -> None:
+        """Plain webdataset reads every tar of the folder."""
+        shutil.copy(crops / f"{FIRST}.tar", crops / "copy.tar")
+        assert validate_split(crops).problems == [
+            Problem("unknown", "copy.tar", "not listed in the manifest")
+        ]
+
     def test_names_that_leave_the_folder(self, crops: Path) -> None:
         (crops.parent / "elsewhere").write_text("x")
         edit_manifest(crops, lambda values: values["files"][0].update(name="../elsewhere"))
