@@ -64,7 +64,8 @@ def convert(
     ] = None,
     name: Annotated[str | None, typer.Option(help="For `coco`: what to call your set.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; default: every core. 0: none, to debug.")
+        int | None,
+        typer.Option(help="Processes; default: the setting workers, else every core. 0: none, to debug."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what is there and start over.")

@@ -21,7 +21,9 @@ def validate(
     rebuild_index: Annotated[
         bool, typer.Option("--rebuild-index", help="First write tables and index again from the tars.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: every core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default: the setting workers, else every core.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check shards: checksums, schema, keys, finite numbers, boxes, decodable images, offsets, index.
@@ -35,11 +37,14 @@ def validate(
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.convert import validate as checks
     from hmtools.core.log import Progress
+    from hmtools.core.settings import load_settings
     from hmtools.engine.local import usable_cores
     from hmtools.humandata.manifest import read_manifest
     from hmtools.shards.reader import find_splits, find_unfinished
 
     reports = []
+    chosen = workers if workers is not None else load_settings().workers
+    count = usable_cores() if chosen is None else chosen
     unfinished = [folder for folder in find_unfinished(shards) if folder != shards]
     for folder in find_splits(shards) or ([] if unfinished else [shards]):
         if rebuild_index:
@@ -50,8 +55,8 @@ def validate(
             reports.append(
                 checks.validate_split(
                     folder,
-                    workers=usable_cores() if workers is None else workers,
-                    advance=lambda count: bar.advance(expected=count, records=count),
+                    workers=count,
+                    advance=lambda done: bar.advance(expected=done, records=done),
                 )
             )
     reports += [_unfinished(folder) for folder in unfinished]

@@ -38,6 +38,7 @@ EXAMPLES = 10
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 _BLOCK = 16  # frames
+
 Image = npt.NDArray[np.uint8]
 Stored = tuple[list[Record], bytes | None, str]  # people that share an encoded image, and its extension
 
@@ -111,9 +112,11 @@ def convert_unit(task: ConvertTask, unit: Unit) -> Result:
         task.out, spec, unit.id, full=task.images == "full", images=task.images != "none"
     ) as writer:
         frames = islice(_frames(task, unit, spec, tally), task.take.get(unit.index))
-        # Labels, then images, then output, each for some frames at once: an image codec between any two steps
-        # of Python empties the processor's caches, which costs 3 % of the conversion.
-        while block := list(islice(frames, _BLOCK)):
+        # Labels, then images, then output, each for some frames at once: switching between an image codec and
+        # Python for every person makes a conversion to crops up to a tenth slower (benchmarks/convert.py).
+        # Full frames need no codec for output, and are too large to hold several.
+        size = _BLOCK if task.images == "crop" else 1
+        while block := list(islice(frames, size)):
             for sample in [sample for people in block for sample in _samples(task, people, tally)]:
                 writer.add(*sample)
                 _count(sample[0], tally)
@@ -163,10 +166,8 @@ def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str],
         spec.dataset, spec.split, record.sequence or "", _int(record.frame), _int(record.person)
     )
     problem, detail = "duplicate_key" if record.key in keys else defect(normalise(record, spec)), record.key
-    try:
-        safe_path(
-            task.root, record.image_path or ""
-        )  # also where no image is stored: readers follow the name
+    try:  # also where no image is stored: readers follow the name
+        safe_path(task.root, record.image_path or "")
     except UnsafeFileError as error:
         problem, detail = "unsafe_path", str(error)
     if problem:

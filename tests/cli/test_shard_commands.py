@@ -11,6 +11,8 @@ from typing import TypeAlias
 import pytest
 from typer.testing import Result
 
+from hmtools.convert.validate import Validation
+
 Run: TypeAlias = Callable[..., Result]
 
 
@@ -39,6 +41,20 @@ def test_validate_rebuilds_a_lost_index(run: Run, split: Path) -> None:
     run("validate", split, code=1)
     run("validate", split, "--rebuild-index")
     assert (split / "index.arrow").read_bytes() == before
+
+
+def test_validate_follows_the_workers_setting(run: Run, split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def validate_split(folder: Path, *, workers: int, advance: object) -> Validation:
+        asked.append(workers)
+        return Validation(folder)
+
+    monkeypatch.setattr("hmtools.convert.validate.validate_split", validate_split)
+    monkeypatch.setenv("HMTOOLS_WORKERS", "3")
+    run("validate", split)
+    run("validate", split, "--workers", 5)
+    assert asked == [3, 5]
 
 
 def test_validate_without_shards_names_the_folder(run: Run, tmp_path: Path) -> None:
