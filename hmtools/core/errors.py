@@ -6,6 +6,7 @@
     ├── UsageError       a wrong argument, setting, option or query                  exit 2
     ├── LayoutError      files or folders are not where the layout says              exit 2
     ├── SchemaError      a record, shard or manifest breaks the schema               exit 1
+    ├── GeometryError    numbers without an answer: an empty box, a point behind   exit 1
     ├── AssetError       a body model or auxiliary file is missing or wrong          exit 2
     ├── UnsafeFileError  a pickle, tar or image that is refused for safety           exit 1
     ├── RecipeError      a recipe that does not resolve                              exit 2
@@ -25,6 +26,7 @@ from collections.abc import Iterable
 __all__ = [
     "AssetError",
     "CheckpointError",
+    "GeometryError",
     "HmtoolsError",
     "LayoutError",
     "LockedError",
@@ -57,6 +59,10 @@ class LayoutError(HmtoolsError):
 
 class SchemaError(HmtoolsError):
     """A record, shard, index or manifest breaks the published schema."""
+
+
+class GeometryError(HmtoolsError):
+    """Numbers that have no answer: a zero-area box, a point behind the camera, points that all coincide."""
 
 
 class AssetError(HmtoolsError):

@@ -1,34 +1,39 @@
 """Which pixels of an image a training sample keeps, and where they land.
 
-An affine is a float64 (2, 3) matrix that maps **pixel centres to pixel centres**: with integers at the
-centres, a window that starts at pixel ``x0`` and is resized by ``s`` maps ``x`` to ``(x - x0 + 0.5) s -
-0.5``.
+An affine is a float64 (2, 3) matrix between pixel coordinates as :mod:`hmtools.geometry` states them, on both
+sides: a window that starts at pixel ``x0`` and is resized by ``s`` maps ``x`` to ``(x - x0 + 0.5) s - 0.5``.
+OpenCV's ``warpAffine`` takes the same matrices.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float
 
+from hmtools.core.errors import GeometryError, UsageError, nearest
+from hmtools.geometry.arrays import ArrayLike
 from hmtools.geometry.box import sanitize_xywh
 
 __all__ = [
     "CROP_FACTOR",
     "MAX_SIDE",
+    "CropConvention",
     "Window",
     "apply_affine",
     "compose_affine",
+    "crop_affine",
     "crop_window",
     "image_op_affine",
     "invert_affine",
     "undo_image_op",
 ]
 
-Array = npt.NDArray[np.floating[Any]]
+CropConvention = Literal["centres", "corners"]
 
 NETWORK_ASPECT = 384 / 512  # width / height of SMPLer-X's input crop
 CROP_FACTOR = 1.9
@@ -61,14 +66,14 @@ class Window:
         scale = min(1.0, max_side / max(self.width, self.height))
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
-    def affine(self, stored: tuple[int, int]) -> Array:
+    def affine(self, stored: tuple[int, int]) -> Float[np.ndarray, "2 3"]:
         """Upright pixel centres → pixel centres of the stored (width, height) crop, float64 (2, 3)."""
         sx, sy = stored[0] / self.width, stored[1] / self.height
         return np.array([[sx, 0, (0.5 - self.x0) * sx - 0.5], [0, sy, (0.5 - self.y0) * sy - 0.5]])
 
 
 def crop_window(
-    bbox_xywh: npt.ArrayLike, width: int, height: int, *, box_ratio: float, factor: float = CROP_FACTOR
+    bbox_xywh: ArrayLike, width: int, height: int, *, box_ratio: float, factor: float = CROP_FACTOR
 ) -> Window | None:
     """The part of the image that training may look at for one person.
 
@@ -105,13 +110,61 @@ def crop_window(
     return Window(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def apply_affine(affine: npt.ArrayLike, points: npt.ArrayLike) -> Array:
+def crop_affine(
+    centre: ArrayLike,
+    size: ArrayLike,
+    output: tuple[int, int],
+    rotation: float = 0.0,
+    *,
+    flip: bool = False,
+    convention: CropConvention = "centres",
+) -> Float[np.ndarray, "2 3"]:
+    """Image pixels to pixels of a network's crop.
+
+    The two conventions differ by half a pixel of the crop, everywhere. ``centres`` puts the centre of the box
+    at the centre of the crop's pixels, ``(output - 1) / 2``, and so the edges of the box on the edges of the
+    crop. ``corners`` is what SMPLer-X and HMR2 do: they put it at ``output / 2``, a rule for coordinates that
+    count from the corner of a pixel, and hand that to a warp that counts from its centre. Official weights
+    were trained that way and want it.
+
+    Args:
+        centre: x, y of the box's centre, pixels of the image.
+        size: width and height of the box, pixels of the image (augmentation's scale included).
+        output: width and height of the crop, pixels.
+        rotation: degrees by which the box is turned in the image, clockwise as seen; the content of the crop
+            turns the other way.
+        flip: mirror the content of the crop. The published pipelines mirror the image first, and the box with
+            it; the result is the same, with ``rotation`` turning the mirrored box.
+        convention: see above.
+
+    Returns:
+        float64 (2, 3) affine.
+
+    Raises:
+        GeometryError: for a box or a crop without area.
+        UsageError: for an unknown convention.
+    """
+    shift = {"centres": 0.5, "corners": 0.0}.get(convention)
+    if shift is None:
+        hint = nearest(convention, ("centres", "corners"))
+        raise UsageError(f"unknown crop convention {convention!r}{hint}; there are centres and corners")
+    extent, target = np.asarray(size, np.float64), np.asarray(output, np.float64)
+    if not ((extent > 0).all() and (target > 0).all()):
+        raise GeometryError(f"expected a box and a crop with area, got {extent.tolist()} and {output}")
+    angle = math.radians(rotation)
+    back = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    linear = (target / extent)[:, None] * back * ([-1.0, 1.0] if flip else 1.0)
+    offset = target / 2 - shift - linear @ np.asarray(centre, np.float64)
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def apply_affine(affine: ArrayLike, points: ArrayLike) -> Float[np.ndarray, "*batch 2"]:
     """Map points (..., 2) in pixels through a (2, 3) affine; float64."""
     matrix = np.asarray(affine, np.float64)
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def invert_affine(affine: npt.ArrayLike) -> Array:
+def invert_affine(affine: ArrayLike) -> Float[np.ndarray, "2 3"]:
     """Inverse of a (2, 3) affine, float64 (2, 3).
 
     Raises:
@@ -122,13 +175,13 @@ def invert_affine(affine: npt.ArrayLike) -> Array:
     return np.concatenate([inverse, -inverse @ matrix[:, 2:]], axis=1)
 
 
-def compose_affine(outer: npt.ArrayLike, inner: npt.ArrayLike) -> Array:
+def compose_affine(outer: ArrayLike, inner: ArrayLike) -> Float[np.ndarray, "2 3"]:
     """The (2, 3) affine that applies ``inner`` first, then ``outer``; float64."""
     a, b = np.asarray(outer, np.float64), np.asarray(inner, np.float64)
     return np.concatenate([a[:, :2] @ b[:, :2], a[:, :2] @ b[:, 2:] + a[:, 2:]], axis=1)
 
 
-def image_op_affine(image_op: str, width: int, height: int) -> Array:
+def image_op_affine(image_op: str, width: int, height: int) -> Float[np.ndarray, "2 3"]:
     """Upright pixel centres → pixel centres of the image as its file stores it, float64 (2, 3).
 
     Args:

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
+from hmtools.core.errors import GeometryError, UsageError
 from hmtools.core.image import opencv
 from hmtools.geometry.crop import (
     MAX_SIDE,
     Window,
     apply_affine,
     compose_affine,
+    crop_affine,
     crop_window,
     image_op_affine,
     invert_affine,
@@ -21,6 +25,7 @@ from hmtools.geometry.crop import (
 
 Array = np.ndarray[Any, Any]
 cv2 = opencv()
+GOLDEN = Path(__file__).parents[1] / "golden" / "geometry"
 OPERATIONS = ("none", "hflip", "rot90cw", "rot90ccw")
 DRAWS = 10_000
 SMPLERX, HMR2 = (384, 512), (256, 256)  # width and height of the networks' crops
@@ -238,3 +243,106 @@ def test_image_operations_are_named_after_what_makes_the_file_upright() -> None:
         undo_image_op(file, "transpose")
     with pytest.raises(KeyError):
         image_op_affine("transpose", 3, 2)
+
+
+def test_crops_of_smplerx() -> None:
+    with np.load(GOLDEN / "smplerx.npz") as file:
+        rows, expected, inverses = file["patch_par"], file["patch_trans"], file["patch_inv_trans"]
+    mirror = np.array([[-1, 0, 319], [0, 1, 0]])  # the published matrices act on the mirrored 320-pixel image
+    for (x, y, w, h, scale, rotation, flip), affine, inverse in zip(
+        rows.tolist(), expected, inverses, strict=True
+    ):
+        box, size = (x + w / 2, y + h / 2), (w * scale, h * scale)
+        found = crop_affine(box, size, SMPLERX, rotation, flip=bool(flip), convention="corners")
+        if flip:
+            found = compose_affine(found, mirror)
+        np.testing.assert_allclose(found, affine, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(invert_affine(found), inverse, rtol=1e-5, atol=1e-4)
+
+
+def test_published_crops_of_whole_pipelines() -> None:
+    draws = drawn(200, seed=4, largest=900)
+    for row, affine in enumerate(hmr2_crops(draws)):
+        centre = draws.boxes[row, :2] + draws.boxes[row, 2:] / 2
+        side = draws.boxes[row, 2:].max() * draws.ratios[row]
+        centre = centre + 0.02 * side * np.clip(draws.normals[row, 2:], -1, 1)
+        side *= 1 + 0.3 * np.clip(draws.normals[row, 0], -1, 1)
+        rotation = float(30 * np.clip(draws.normals[row, 1], -2, 2))
+        found = crop_affine(
+            centre, (side, side), HMR2, rotation, flip=bool(draws.flips[row]), convention="corners"
+        )
+        np.testing.assert_allclose(invert_affine(found), affine, atol=1e-6 * side + 1e-6)
+
+
+def test_crop_affine_in_figures() -> None:
+    # 64 pixels from -0.5 to 63.5, halved: the edges of the box are the edges of the crop
+    assert crop_affine((31.5, 31.5), (64, 64), (32, 32)).tolist() == [[0.5, 0, -0.25], [0, 0.5, -0.25]]
+    assert crop_affine((31.5, 31.5), (64, 64), (64, 64)).tolist() == [[1, 0, 0], [0, 1, 0]]
+    corners = crop_affine((31.5, 31.5), (64, 64), (64, 64), convention="corners")
+    assert corners.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
+    # what lies to the left of the centre of a box that is turned clockwise lies below it in the crop
+    turned = crop_affine((50, 50), (20, 20), (101, 101), 90.0)
+    np.testing.assert_allclose(
+        apply_affine(turned, [[50, 50], [40, 50]]), [[50.0, 50.0], [50.0, 100.5]], atol=1e-9
+    )
+    mirrored = crop_affine((50, 50), (20, 40), (101, 101), flip=True)
+    np.testing.assert_allclose(apply_affine(mirrored, [[40, 70]]), [[100.5, 100.5]], atol=1e-9)
+
+
+@given(
+    st.tuples(numbers, numbers),
+    st.tuples(st.floats(1, 500), st.floats(1, 500)),
+    st.tuples(st.integers(1, 600), st.integers(1, 600)),
+    st.floats(-180, 180),
+    st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_crops_hold_their_box(
+    centre: tuple[float, float],
+    size: tuple[float, float],
+    output: tuple[int, int],
+    rotation: float,
+    flip: bool,
+) -> None:
+    ours = crop_affine(centre, size, output, rotation, flip=flip)
+    theirs = crop_affine(centre, size, output, rotation, flip=flip, convention="corners")
+    np.testing.assert_allclose(theirs - ours, [[0, 0, 0.5], [0, 0, 0.5]], atol=1e-9)
+    middle = (np.array(output) - 1) / 2
+    np.testing.assert_allclose(apply_affine(ours, centre), middle, atol=1e-6)
+    assert np.linalg.det(ours[:, :2]) * (-1 if flip else 1) > 0
+    corners = apply_affine(invert_affine(ours), [[-0.5, -0.5], [output[0] - 0.5, output[1] - 0.5]])
+    assert np.hypot(*(corners[1] - corners[0])) == pytest.approx(np.hypot(*size), rel=1e-6)
+
+
+@pytest.mark.parametrize("convention", ["centres", "corners"])
+@pytest.mark.parametrize(("rotation", "flip"), [(0.0, False), (0.0, True), (33.0, False), (-120.0, True)])
+def test_warped_pixels_are_where_the_affine_says(rotation: float, flip: bool, convention: Any) -> None:
+    """Colours that say where they came from: red is the column, green the row, blue whether it is inside."""
+    columns, rows = np.meshgrid(np.arange(300, dtype=np.float32), np.arange(200, dtype=np.float32))
+    image = np.dstack([columns, rows, np.ones_like(rows)])
+    affine = crop_affine((140.3, 90.7), (120.0, 90.0), (160, 120), rotation, flip=flip, convention=convention)
+    crop = cv2.warpAffine(image, affine, (160, 120), flags=cv2.INTER_LINEAR)
+    grid = np.stack(np.meshgrid(np.arange(160), np.arange(120)), axis=-1)
+    sources = apply_affine(invert_affine(affine), grid)
+    inside = crop[..., 2] == 1
+    assert inside.mean() > 0.9
+    assert np.abs(crop[..., :2] - sources)[inside].max() < 0.05  # OpenCV 4 rounds weights to 1/32 pixel
+
+
+def test_a_whole_image_is_resized_as_opencv_does() -> None:
+    image = np.random.default_rng(5).integers(0, 256, (48, 64)).astype(np.float32)
+    affine = crop_affine((31.5, 23.5), (64, 48), (128, 96))
+    found = cv2.warpAffine(image, affine, (128, 96), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    expected = cv2.resize(image, (128, 96), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(found, expected, atol=4)
+    shifted = crop_affine((31.5, 23.5), (64, 48), (128, 96), convention="corners")
+    found = cv2.warpAffine(image, shifted, (128, 96), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(found - expected).max() > 20
+
+
+def test_crops_without_area_or_name() -> None:
+    for size, output in (((0, 10), (8, 8)), ((10, -1), (8, 8)), ((10, 10), (0, 8)), ((np.nan, 1), (8, 8))):
+        with pytest.raises(GeometryError, match="a box and a crop with area"):
+            crop_affine((0, 0), size, output)
+    with pytest.raises((UsageError, TypeCheckError), match=r"did you mean 'centres'|Type-check error"):
+        crop_affine((0, 0), (1, 1), (1, 1), convention="centers")  # type: ignore[arg-type]
