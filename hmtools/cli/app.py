@@ -1,8 +1,9 @@
 """The ``hmtools`` command: its table of commands, what all of them share, and how errors end.
 
 A command is a function named like it, in the module :data:`COMMANDS` names; its parameters (Typer's
-``Annotated``) and docstring make its help. A module is imported when its command is used, so ``hmtools
---help`` stays as fast as this file, whatever the commands need.
+``Annotated``) and docstring make its help. Where that module also has a table ``SUBCOMMANDS`` (name ->
+function), the command is a group of those, and its own function gives the help. A module is imported when
+its command is used, so ``hmtools --help`` stays as fast as this file, whatever the commands need.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Data": {
         "datasets": ("hmtools.cli.datasets", "What can be converted, and the layout each set needs."),
         "convert": ("hmtools.cli.convert", "Turn an official download into shards."),
+        "derive": ("hmtools.cli.derive", "Fill joints and boxes once body models are there."),
         "synth": ("hmtools.cli.synth", "Make a small synthetic dataset in its official layout."),
         "demo": ("hmtools.cli.demo", "Make, convert, check and show a tiny dataset."),
     },
@@ -32,6 +34,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "jobs": ("hmtools.cli.jobs", "State of running and past jobs, and their failures."),
     },
     "Set-up": {
+        "body": ("hmtools.cli.body", "Body-model files: found, checked, cleaned; a free stand-in."),
         "config": ("hmtools.cli.config", "Every setting, its value and where it comes from."),
         "doctor": ("hmtools.cli.doctor", "What is wrong with this machine, and the remedy."),
     },
@@ -53,10 +56,16 @@ class _LazyCommand(TyperCommand):
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Parse ``args`` with the real command, which is also the one that is run."""
-        function = getattr(importlib.import_module(self._module), str(self.name))
-        single = typer.Typer(add_completion=False, **_PLAIN)
-        single.command(self.name, context_settings=_CONTEXT)(function)
-        return typer.main.get_command(single).make_context(info_name, args, parent, **extra)
+        module = importlib.import_module(self._module)
+        function, below = getattr(module, str(self.name)), getattr(module, "SUBCOMMANDS", {})
+        real = typer.Typer(add_completion=False, **_PLAIN)
+        if below:
+            real.callback(context_settings=_CONTEXT, no_args_is_help=True)(function)
+            for name, subcommand in below.items():
+                real.command(name, context_settings=_CONTEXT)(subcommand)
+        else:
+            real.command(self.name, context_settings=_CONTEXT)(function)
+        return typer.main.get_command(real).make_context(info_name, args, parent, **extra)
 
 
 class _Group(TyperGroup):

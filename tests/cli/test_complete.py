@@ -32,6 +32,9 @@ def offered(words: str) -> list[str]:
         ("hmtools synth m", ["mscoco"]),
         ("hmtools datasets ms", ["mscoco"]),
         ("hmtools convert mscoco --over", ["--overwrite"]),
+        ("hmtools body st", ["standin"]),
+        ("hmtools body convert x --format p", ["pkl"]),
+        ("hmtools body standin --family smplx", ["smplx"]),
     ],
 )
 def test_values_and_options_complete(words: str, wanted: list[str]) -> None:

@@ -1,0 +1,221 @@
+"""Fills what follows from a body and its camera: joints in 3D and 2D, boxes, shape of the neutral model.
+
+Everything is computed on the CPU in float64, in batches of the records' own order, and stored as float32, so
+that the same records give the same bytes wherever they are derived. A cell that a source filled is never
+touched, and a body that may not supervise (``valid_smplx`` false) gives nothing.
+
+Confidences are 1, or 0 where a joint is not known: fingers of a hand without pose, face landmarks without
+jaw or expression, 2D points that no camera sees (behind it, or beyond the fold of its lens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hmtools.bodies.layers import NATIVE_JOINTS
+from hmtools.bodies.mixed import BodyLayers
+from hmtools.bodies.model import FAMILIES, Family, Gender
+from hmtools.bodies.neutral import NeutralBetas
+from hmtools.bodies.params import POSE_PARTS, BodyParams
+from hmtools.core.errors import AssetError
+from hmtools.geometry.box import bbox_from_keypoints, clip_xywh, overlaps_image
+from hmtools.geometry.projection import project
+from hmtools.humandata.keypoints import part
+from hmtools.humandata.record import Record
+
+__all__ = ["BOX_PADDING", "Deriver", "derived_columns"]
+
+BOX_PADDING: Mapping[str, float] = {
+    "bbox_xywh": 1.2,
+    "lhand_bbox_xywh": 1.0,
+    "rhand_bbox_xywh": 1.0,
+    "face_bbox_xywh": 1.0,
+}
+"""Derived box -> its size over the extent of its joints, as in the HumanData files SMPLer-X trains on."""
+
+_BOX_PARTS = {"lhand_bbox_xywh": "left_hand", "rhand_bbox_xywh": "right_hand", "face_bbox_xywh": "head"}
+
+
+def derived_columns(families: Sequence[str]) -> tuple[str, ...]:
+    """Columns that need the model files of these families."""
+    joints = [f"keypoints{d}_{f}" for f in ("smplx", "smpl") if f in families for d in ("2d", "3d")]
+    return (*joints, *BOX_PADDING, "betas_neutral") if families else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Posed:
+    """Joints of some records: their family, (K, 3) metres each, and (K,) whether each joint is known."""
+
+    family: Family
+    record: Record
+    joints: NDArray[np.float64]
+    known: NDArray[np.bool_]
+
+
+class Deriver:
+    """Derives the columns of records; model files are read when the first body needs them.
+
+    Args:
+        roots: folders to look for model files in; the setting ``body_models`` by default.
+
+    Attributes:
+        batch: records that are posed at once; part of what decides the last bit of a result.
+        needs: what was missing: asset -> the first line of the error about it. Bodies that need it stay
+            underived.
+    """
+
+    batch = 256
+
+    def __init__(self, roots: Sequence[Path] | None = None) -> None:
+        self.needs: dict[str, str] = {}
+        self._layers = {f: BodyLayers(f, roots=roots, dtype=torch.float64) for f in FAMILIES}
+        self._neutral = NeutralBetas(roots=roots)
+
+    def fill(self, records: Sequence[Record]) -> None:
+        """Fill the derived cells of normalised, finite records in place; cells that hold something stay."""
+        for start in range(0, len(records), self.batch):
+            batch = records[start : start + self.batch]
+            for family in FAMILIES[::-1]:  # SMPL-X before SMPL: its joints make the boxes
+                for posed in self._posed(family, [r for r in batch if _has_body(r, family)]):
+                    _fill_joints(posed)
+            self._fill_neutral([r for r in batch if r.betas_neutral is None])
+
+    def _posed(self, family: Family, records: Sequence[Record]) -> Iterator[_Posed]:
+        genders = [_gender(record) for record in records]
+        for gender in dict.fromkeys(genders):
+            key = f"{family}_{gender}"
+            rows = [r for r, own in zip(records, genders, strict=True) if own == gender]
+            if key in self.needs:
+                continue
+            try:
+                layer = self._layers[family].layer(gender)
+                with torch.inference_mode(), _one_thread():
+                    output = layer(_params(family, rows), vertices=False)
+            except AssetError as error:
+                self.needs[key] = str(error).splitlines()[0]
+                continue
+            joints = output.joints.numpy()
+            for row, own in zip(rows, joints, strict=True):
+                yield _Posed(family, row, own, _known(row, family, len(own)))
+
+    def _fill_neutral(self, records: Sequence[Record]) -> None:
+        for record in records:
+            family = next((f for f in FAMILIES[::-1] if _get(record, f, "betas") is not None), None)
+            if (
+                family is None
+                or record.gender in (None, "neutral")
+                or record.kid
+                or record.valid_betas is False
+            ):
+                continue
+            key = f"{family}_{record.gender}"
+            if key in self.needs or f"{family}_neutral" in self.needs:
+                continue
+            try:
+                fit = self._neutral.fit(family, _gender(record), _get(record, family, "betas"))
+            except AssetError as error:
+                self.needs[f"{family}_neutral"] = str(error).splitlines()[0]
+                continue
+            record.betas_neutral = fit.betas.astype(np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch, so that sums have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _get(record: Record, family: str, name: str) -> Any:
+    return getattr(record, f"{family}_{name}", None)
+
+
+def _gender(record: Record) -> Gender:
+    return cast(Gender, record.gender or "neutral")  # the schema allows no other word
+
+
+def _has_body(record: Record, family: Family) -> bool:
+    needed = ("global_orient", "body_pose", "betas", "transl")
+    valid = getattr(record, f"valid_{family}", None)
+    return valid is not False and all(_get(record, family, name) is not None for name in needed)
+
+
+def _params(family: Family, records: Sequence[Record]) -> BodyParams:
+    names = [*POSE_PARTS[family], "betas", "transl"] + (["expression"] if family == "smplx" else [])
+    values: dict[str, Any] = {}
+    for name in names:
+        cells = [_get(record, family, name) for record in records]
+        width = next((len(cell) for cell in cells if cell is not None), 0)
+        if width:
+            values[name] = np.stack([np.zeros(width) if c is None else c for c in cells]).astype(np.float64)
+    if any(record.kid for record in records):
+        values["kid"] = np.array([record.kid or 0.0 for record in records])
+    return BodyParams.of(values, dtype=torch.float64)
+
+
+@cache
+def _part_rows(convention: str, name: str) -> NDArray[np.int64]:
+    return np.array(part(convention, name), np.int64)
+
+
+def _known(record: Record, family: Family, count: int) -> NDArray[np.bool_]:
+    """Which joints the record really says something about."""
+    known = np.ones(count, bool)
+    if family == "smpl":
+        return known
+    native = NATIVE_JOINTS[family]
+    for side, valid in (("left", record.valid_lhand), ("right", record.valid_rhand)):
+        if _get(record, family, f"{side}_hand_pose") is None or valid is False:
+            known[_part_rows(native, f"{side}_hand")] = False
+    if family == "smplx":
+        nothing = record.smplx_jaw_pose is None and record.smplx_expression is None
+        if nothing or record.valid_face is False:
+            known[76:] = False
+    return known
+
+
+def _fill_joints(posed: _Posed) -> None:
+    record, joints = posed.record, posed.joints
+    confidence = posed.known.astype(np.float64)[:, None]
+    names = {d: f"keypoints{d}_{posed.family}" for d in ("3d", "2d")}
+    if posed.family != "smplh" and getattr(record, names["3d"]) is None:
+        setattr(record, names["3d"], np.hstack([joints, confidence]).astype(np.float32))
+    if record.focal_length is None or record.principal_point is None:
+        return
+    pixels = project(
+        joints,
+        np.asarray(record.focal_length, np.float64),
+        np.asarray(record.principal_point, np.float64),
+        record.camera_model or "pinhole",
+        record.distortion,
+        behind="nan",
+    )
+    seen = posed.known & np.isfinite(pixels).all(-1)
+    points = np.hstack([np.where(seen[:, None], pixels, 0.0), seen[:, None]])
+    if posed.family != "smplh" and getattr(record, names["2d"]) is None:
+        setattr(record, names["2d"], points.astype(np.float32))
+    _fill_boxes(record, NATIVE_JOINTS[posed.family], points)
+
+
+def _fill_boxes(record: Record, native: str, points: NDArray[np.float64]) -> None:
+    for name, padding in BOX_PADDING.items():
+        if getattr(record, name) is not None or (name in _BOX_PARTS and native == "smpl_45"):
+            continue
+        own = points if name not in _BOX_PARTS else points[_part_rows(native, _BOX_PARTS[name])]
+        box = bbox_from_keypoints(own, padding=padding)[:4]
+        width, height = record.width or 0, record.height or 0
+        if np.isfinite(box).all() and overlaps_image(box, width, height):
+            setattr(record, name, np.array([*clip_xywh(box, width, height), 1.0], np.float32))
