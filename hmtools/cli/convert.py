@@ -71,6 +71,9 @@ def convert(
         bool, typer.Option("--overwrite", help="Remove what is there and start over.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="The first defect fails its unit.")] = False,
+    allow_standin: Annotated[
+        bool, typer.Option("--allow-standin", help="Accept the stand-in body for real data; marked so.")
+    ] = False,
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Take over from a writer that hangs.")
     ] = False,
@@ -99,7 +102,7 @@ def convert(
     folder, policy = _images(dataset, images or [])
     arguments: dict[str, Any] = {
         "root": folder or root, "out": out, "splits": split or [], "options": options, "images": policy,
-        "every": every, "limit": limit, "only": only or [], "strict": strict,
+        "every": every, "limit": limit, "only": only or [], "strict": strict, "allow_standin": allow_standin,
     }  # fmt: skip
     if check:
         raise typer.Exit(_check(dataset, arguments, as_json=as_json))

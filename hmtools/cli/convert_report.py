@@ -29,6 +29,8 @@ def announce(plan: Plan) -> None:
         f"every {task.every}" if task.every > 1 else "",
         f"limit {plan.options['limit']}" * bool(task.take),
     ]
+    if task.bodies is not None and task.bodies.facts is not None:
+        facts.append("STAND-IN body, not SMPL" if task.bodies.facts["standin"] else "joints derived")
     typer.echo(f"{plan.name}: {', '.join(fact for fact in facts if fact)} → {task.out}", err=True)
 
 
@@ -94,6 +96,7 @@ def _print_details(report: SplitReport) -> None:
             listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
             typer.echo(f"{name}: {title}: {listed}")
     _print_rejections(report)
+    _print_needs(report)
     for unit, reason in outcome.failed.items():
         typer.echo(f"  {unit} failed: {reason}\n    log: {_logs(report) / f'{unit}.log'}")
     if outcome.failed or outcome.interrupted:
@@ -104,6 +107,17 @@ def _print_details(report: SplitReport) -> None:
         )
     else:
         typer.echo(f"{name}: {report.plan.task.out}")
+
+
+def _print_needs(report: SplitReport) -> None:
+    needs = {asset: why for result in report.outcome.results for asset, why in result.data["needs"].items()}
+    for why in needs.values():
+        typer.echo(f"  not derived: {why}")
+    if needs:
+        typer.echo(
+            "  Joints and boxes that follow from these bodies are null. `hmtools body list` says where the "
+            f"files come from; then run `hmtools derive {report.plan.task.out}`."
+        )
 
 
 def _logs(report: SplitReport) -> Path:

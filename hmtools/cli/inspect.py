@@ -48,11 +48,14 @@ def _print(path: str, summary: dict[str, Any]) -> None:
         ["size", format_bytes(summary["bytes"])],
         ["box long side", _spread(summary["box_long_side_px"])],
         ["image long side", _spread(summary["image_size_px"])],
+        ["body model", summary["body_model"]],
         ["rejected", _listed(summary["rejected"])],
         ["left out by rule", _listed(summary["filtered"])],
         ["health", _listed({k: v for k, v in summary["health"].items() if v and k not in _TOTALS})],
     ]
     show(table([f"{summary['dataset']}/{summary['split']}", path], facts))
+    for need in summary["needs"]:
+        show(f"  missing {need}")
     nulls = summary["nulls"]
     partly = [[name, f"{share:.1%}"] for name, share in nulls.items() if 0 < share < 1]
     if partly:

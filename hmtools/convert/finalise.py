@@ -74,6 +74,8 @@ def finalise_split(
             every=task.every,
             images=task.images,
             world=_world(task),
+            body_model=task.bodies.facts if task.bodies else None,
+            needs=_needs(results),
             counts=counts,
             rejected=_total(results, "rejected"),
             rejected_examples=[example for r in results for example in r.data["examples"]][:EXAMPLES],
@@ -84,6 +86,11 @@ def finalise_split(
             command=command,
         ),
     )
+
+
+def _needs(results: Sequence[Result]) -> list[str]:
+    """One line for each asset that a unit missed."""
+    return sorted({f"{asset}: {why}" for result in results for asset, why in result.data["needs"].items()})
 
 
 def _checked_parts(out: Path, results: Sequence[Result]) -> list[Path]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hmtools.convert.bodies import choose_bodies
 from hmtools.convert.finalise import finalise_split, package_versions
 from hmtools.convert.unit import ConvertTask, convert_unit
 from hmtools.core.errors import LayoutError, UsageError, nearest
@@ -92,6 +93,7 @@ def make_plans(
     limit: int | None = None,
     only: Sequence[str] = (),
     strict: bool = False,
+    allow_standin: bool = False,
     settings: Settings | None = None,
 ) -> list[Plan]:
     """Check the layout and plan every split; nothing is written.
@@ -125,6 +127,9 @@ def make_plans(
             every=every or dataset.every.get(role, 1),
             only=tuple(only),
             strict=strict,
+            bodies=choose_bodies(
+                where, dataset.spec(where, split).bodies, settings, allow_standin=allow_standin
+            ),
         )
         plans.append(_plan(task, limit))
     return plans
@@ -207,6 +212,7 @@ def _fingerprint(plan: Plan) -> dict[str, Any]:
         "dataset": task.dataset.stored_as,
         "split": task.split,
         "options": plan.options,
+        "body_model": task.bodies.facts if task.bodies else None,
         "inputs": inputs,
         "plan": hashlib.sha256(b"".join(_canonical(list(plan.units)))).hexdigest(),
         "versions": {**package_versions(), "schema": SCHEMA_VERSION},
@@ -242,6 +248,7 @@ def convert(
     limit: int | None = None,
     only: Sequence[str] = (),
     strict: bool = False,
+    allow_standin: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
     break_lock: bool = False,
@@ -265,6 +272,7 @@ def convert(
         limit: at most so many images of each split.
         only: sequences (names or globs) to convert.
         strict: the first defect fails its unit.
+        allow_standin: derive joints with the stand-in body where it is all that ``body_models`` holds.
         workers: processes; default: the setting ``workers``, else every core; 0: inline, for debugging.
         overwrite: remove what is there and start over.
         break_lock: take the job even from a writer that seems alive.
@@ -288,7 +296,7 @@ def convert(
         )
     plans = make_plans(
         name, root=root, out=out, splits=splits, options=options, images=images, every=every, limit=limit,
-        only=only, strict=strict, settings=settings,
+        only=only, strict=strict, allow_standin=allow_standin, settings=settings,
     )  # fmt: skip
     command = command or shlex.join(["hmtools", *sys.argv[1:]])
     reports = []

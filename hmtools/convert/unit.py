@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hmtools.convert.bodies import Bodies, deriver
 from hmtools.core.errors import UnitError, UnsafeFileError
 from hmtools.core.image import ImageError, decode_bgr, encode_jpeg, encode_png, opencv, probe
 from hmtools.datasets.base import Dataset, Rejected, safe_path
 from hmtools.engine.job import Result, Unit
 from hmtools.geometry.crop import crop_window, image_op_affine, undo_image_op
-from hmtools.humandata.checks import defect, health_counts
+from hmtools.humandata.checks import box_defect, health_counts, number_defect
 from hmtools.humandata.keys import key_encode
 from hmtools.humandata.record import Record
 from hmtools.humandata.schema import RecordSpec
@@ -57,6 +58,7 @@ class ConvertTask:
         only: keep sequences that match one of these names or globs (empty: all).
         take: unit index → images to convert at most; units that are not in it are converted whole.
         strict: the first defect fails the unit.
+        bodies: models to derive joints and boxes with; None derives nothing.
     """
 
     dataset: Dataset
@@ -68,6 +70,7 @@ class ConvertTask:
     only: tuple[str, ...] = ()
     take: Mapping[int, int] = field(default_factory=dict)
     strict: bool = False
+    bodies: Bodies | None = None
 
 
 class _Tally:
@@ -111,7 +114,7 @@ def convert_unit(task: ConvertTask, unit: Unit) -> Result:
     with PartWriter(
         task.out, spec, unit.id, full=task.images == "full", images=task.images != "none"
     ) as writer:
-        frames = islice(_frames(task, unit, spec, tally), task.take.get(unit.index))
+        frames = _boxed(task, islice(_frames(task, unit, spec, tally), task.take.get(unit.index)), tally)
         # Labels, then images, then output, each for some frames at once: switching between an image codec and
         # Python for every person makes a conversion to crops up to a tenth slower (benchmarks/convert.py).
         # Full frames need no codec for output, and are too large to hold several.
@@ -134,12 +137,13 @@ def convert_unit(task: ConvertTask, unit: Unit) -> Result:
             "filtered": dict(tally.filtered),
             "examples": tally.examples,
             "health": dict(tally.health),
+            "needs": deriver(task.bodies.root).needs if task.bodies else {},
         },
     )
 
 
 def _frames(task: ConvertTask, unit: Unit, spec: RecordSpec, tally: _Tally) -> Iterator[list[Record]]:
-    """The storable people of each image, in order."""
+    """The people of each image whose numbers are sound, in order."""
     kept = _kept(task, unit, tally)
     keys: set[str] = set()
     for _, group in groupby(kept, key=lambda r: (r.sequence, r.frame, r.image_path)):
@@ -165,7 +169,10 @@ def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str],
     record.key = key_encode(
         spec.dataset, spec.split, record.sequence or "", _int(record.frame), _int(record.person)
     )
-    problem, detail = "duplicate_key" if record.key in keys else defect(normalise(record, spec)), record.key
+    problem = "duplicate_key" if record.key in keys else number_defect(normalise(record, spec))
+    if problem is None and task.bodies is None:
+        problem = box_defect(record)
+    detail = record.key
     try:  # also where no image is stored: readers follow the name
         safe_path(task.root, record.image_path or "")
     except UnsafeFileError as error:
@@ -175,6 +182,38 @@ def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str],
         return False
     keys.add(record.key)
     return True
+
+
+def _boxed(task: ConvertTask, frames: Iterator[list[Record]], tally: _Tally) -> Iterator[list[Record]]:
+    """Derive what the body models give, boxes among it; then drop people without a sound box."""
+    if task.bodies is None:
+        yield from frames
+        return
+    derive = deriver(task.bodies.root)
+    for block in _blocks(frames, derive.batch):
+        derive.fill([record for people in block for record in people])
+        for people in block:
+            if kept := [record for record in people if _has_box(record, tally)]:
+                yield kept
+
+
+def _blocks(frames: Iterator[list[Record]], size: int) -> Iterator[list[list[Record]]]:
+    """Whole frames, as many as make one batch of the deriver."""
+    block: list[list[Record]] = []
+    for people in frames:
+        if block and sum(map(len, block)) + len(people) > size:
+            yield block
+            block = []
+        block.append(people)
+    if block:
+        yield block
+
+
+def _has_box(record: Record, tally: _Tally) -> bool:
+    problem = box_defect(record)
+    if problem:
+        tally.reject(Rejected(problem, _source(record), record.key or ""))
+    return problem is None
 
 
 def _int(value: int | None) -> int:

@@ -20,7 +20,7 @@ from hmtools.core.errors import HmtoolsError, SchemaError
 from hmtools.core.image import ImageError, decode_rgb
 from hmtools.humandata.checks import defect
 from hmtools.humandata.keys import key_decode
-from hmtools.humandata.manifest import Manifest, read_manifest, write_manifest
+from hmtools.humandata.manifest import Manifest, file_facts, read_manifest, write_manifest
 from hmtools.humandata.record import Record
 from hmtools.humandata.schema import RecordSpec, index_schema, record_schema
 from hmtools.humandata.table import normalise
@@ -31,6 +31,7 @@ from hmtools.shards.rows import RowFile
 __all__ = ["Problem", "Validation", "rebuild_index", "validate_split"]
 
 _MOST = 50  # problems that are listed of one part
+_DERIVE_AGAIN = "hmtools derive: run it again, the tables were rebuilt from tars, which hold nothing derived"
 # What reading raises on bytes that nobody wrote on purpose; found by damaging finished splits at random.
 _DAMAGE = (HmtoolsError, OSError, ValueError, TypeError, LookupError, pa.ArrowException)
 
@@ -121,8 +122,8 @@ def _check_files(folder: Path, manifest: Manifest) -> Iterator[Problem]:
 def _check_parts(
     parts: Sequence[Path], spec: RecordSpec, manifest: Manifest, workers: int
 ) -> Iterator[tuple[list[Problem], int, int]]:
-    full = manifest.images == "full"
-    arguments = [(part, spec, full) for part in parts]
+    full, derived = manifest.images == "full", frozenset(manifest.derived)
+    arguments = [(part, spec, full, derived) for part in parts]
     if workers <= 1 or len(parts) <= 1:
         yield from (_check_part(argument) for argument in arguments)
         return
@@ -131,9 +132,9 @@ def _check_parts(
         yield from pool.map(_check_part, arguments)
 
 
-def _check_part(argument: tuple[Path, RecordSpec, bool]) -> tuple[list[Problem], int, int]:
+def _check_part(argument: tuple[Path, RecordSpec, bool, frozenset[str]]) -> tuple[list[Problem], int, int]:
     """Problems of one part, its records and its images."""
-    part, spec, full = argument
+    part, spec, full, derived = argument
     problems: list[Problem] = []
     try:
         for _ in _sound_batches(part):  # before RowFile, which takes a batch for what it says it is
@@ -149,7 +150,8 @@ def _check_part(argument: tuple[Path, RecordSpec, bool]) -> tuple[list[Problem],
             by_place = _by_place(records)
             for sample in iter_samples(part.with_suffix(".tar")):
                 images += 1
-                problems += _check_sample(sample, by_place.pop(sample.offset, []), part, spec, full)
+                people = by_place.pop(sample.offset, [])
+                problems += _check_sample(sample, people, part, spec, full, derived)
             for lost in by_place.values():
                 problems.append(
                     Problem("offset", str(lost[0].key), f"no sample at byte {lost[0].offset} of its shard")
@@ -194,7 +196,12 @@ def _check_record(record: Record, spec: RecordSpec) -> Iterator[Problem]:
 
 
 def _check_sample(
-    sample: TarSample, rows: Sequence[Record], part: Path, spec: RecordSpec, full: bool
+    sample: TarSample,
+    rows: Sequence[Record],
+    part: Path,
+    spec: RecordSpec,
+    full: bool,
+    derived: frozenset[str],
 ) -> Iterator[Problem]:
     try:
         people = [normalise(record, spec) for record in sample.records(part.with_suffix(".tar").name)]
@@ -203,7 +210,7 @@ def _check_sample(
                 "offset", sample.name, f"{len(people)} people in the tar, {len(rows)} rows point at it"
             )
         for person, row in zip(people, rows, strict=False):
-            if differing := _differences(person, row):
+            if differing := _differences(person, row, derived):
                 yield Problem("content", str(row.key), f"tar and table differ in {', '.join(differing)}")
         image = decode_rgb(sample.image)
         for row in rows:
@@ -215,10 +222,10 @@ def _check_sample(
         yield Problem("sample", sample.name, str(error))
 
 
-def _differences(one: Record, other: Record) -> list[str]:
-    return [
-        name for name in Record.__dataclass_fields__ if not _equal(getattr(one, name), getattr(other, name))
-    ]
+def _differences(tar: Record, row: Record, derived: frozenset[str]) -> list[str]:
+    """Columns in which they differ; `hmtools derive` fills some in the table and leaves the tar alone."""
+    names = [n for n in Record.__dataclass_fields__ if not (n in derived and getattr(tar, n) is None)]
+    return [name for name in names if not _equal(getattr(tar, name), getattr(row, name))]
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -274,6 +281,9 @@ def _check_index(folder: Path, parts: Sequence[Path], spec: RecordSpec) -> Itera
 def rebuild_index(folder: Path) -> IndexFacts:
     """Write part tables, index and tracks again from the tars, and their checksums into the manifest.
 
+    What `hmtools derive` filled is in no tar: its columns are null again, and the manifest says so in
+    ``needs``.
+
     Raises:
         LayoutError: if the manifest is missing, or the split was converted without images.
         SchemaError: if a tar is missing, unknown or not what was written, or there are rows without an image,
@@ -292,12 +302,10 @@ def rebuild_index(folder: Path) -> IndexFacts:
     rows = {name: int(entry["rows"]) for name, entry in tars.items()}
     facts = rebuild_tables(folder, manifest.record_spec(), rows)
     files = [
-        entry if entry["name"].endswith(".tar") else {**entry, **_facts_of(folder / entry["name"])}
+        entry if entry["name"].endswith(".tar") else {**entry, **file_facts(folder / entry["name"])}
         for entry in manifest.files
     ]
+    if manifest.derived:
+        manifest = replace(manifest, derived=[], body_model=None, needs=[_DERIVE_AGAIN])
     write_manifest(folder, replace(manifest, files=files))
     return facts
-
-
-def _facts_of(path: Path) -> dict[str, Any]:
-    return {"sha256": file_sha256(path), "nbytes": path.stat().st_size}

@@ -14,7 +14,15 @@ import numpy as np
 from hmtools.geometry.box import overlaps_image
 from hmtools.humandata.record import Record, columns
 
-__all__ = ["BETAS_NORM", "BOX_COLUMNS", "defect", "health_counts", "present_arrays"]
+__all__ = [
+    "BETAS_NORM",
+    "BOX_COLUMNS",
+    "box_defect",
+    "defect",
+    "health_counts",
+    "number_defect",
+    "present_arrays",
+]
 
 BETAS_NORM = 15.0
 """Norm of a shape vector above which health counts it as absurd (BEDLAM's broken labels reach 113)."""
@@ -34,21 +42,28 @@ def present_arrays(record: Record) -> list[str]:
 
 
 def defect(record: Record) -> str | None:
-    """The first reason to reject a normalised record, or None.
+    """The first reason to reject a normalised record, or None: of its numbers, then of its body box."""
+    return number_defect(record) or box_defect(record)
 
-    Reasons: ``not_finite:<column>``, ``no_box``, ``box_empty``, ``box_outside``, ``bad_size``.
-    """
+
+def number_defect(record: Record) -> str | None:
+    """``not_finite:<column>``, ``bad_size`` or None: what must be right before anything is derived."""
     for name in present_arrays(record):
         if not np.isfinite(getattr(record, name)).all():
             return f"not_finite:{name}"
     if record.height is None or record.width is None or record.height < 1 or record.width < 1:
         return "bad_size"
+    return None
+
+
+def box_defect(record: Record) -> str | None:
+    """``no_box``, ``box_empty``, ``box_outside`` or None, of a record whose size is known."""
     box = record.bbox_xywh
     if box is None:
         return "no_box"
     if box[2] <= 0 or box[3] <= 0:
         return "box_empty"
-    if not overlaps_image(box[:4], record.width, record.height):
+    if not overlaps_image(box[:4], record.width or 0, record.height or 0):
         return "box_outside"
     return None
 

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hmtools.core.atomic import write_json
+from hmtools.core.atomic import file_sha256, write_json
 from hmtools.core.errors import LayoutError, SchemaError
 from hmtools.humandata.schema import SCHEMA_VERSION, RecordSpec
 
-__all__ = ["MANIFEST", "Manifest", "read_manifest", "spec_json", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "file_facts", "read_manifest", "spec_json", "write_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -36,8 +36,10 @@ class Manifest:
         every: sampling interval kept at conversion (``source_index % every == 0``).
         images: ``crop``, ``full`` or ``none``.
         world: what the world frame is: scope, up, metric.
-        body_model: family, sha256, num_betas, standin of the body model used, or None.
-        needs: assets that were missing and the columns that are null because of it.
+        body_model: family, sha256, num_betas, standin of the body model used, and ``files`` with the checksum
+            of each gender's; or None.
+        needs: assets that were missing; the derived columns of bodies that need them are null.
+        derived: columns that ``hmtools derive`` filled after the conversion: in the tables, not in the tars.
         counts: records, images, units, tracks found; ``official`` count where the card knows one.
         rejected: defects, counted by reason.
         rejected_examples: the first ten of them: reason, source and detail.
@@ -61,6 +63,7 @@ class Manifest:
     world: dict[str, Any]
     body_model: dict[str, Any] | None = None
     needs: list[str] = field(default_factory=list)
+    derived: list[str] = field(default_factory=list)
     counts: dict[str, int | None]
     rejected: dict[str, int]
     rejected_examples: list[dict[str, str]]
@@ -69,6 +72,13 @@ class Manifest:
     files: list[dict[str, Any]]
     created: str
     command: str
+
+    def body_words(self) -> str:
+        """The body models behind the derived columns in a few words; the stand-in always says so."""
+        if self.body_model is None:
+            return "none"
+        name = f"{self.body_model['family']} {self.body_model['sha256'][:12]}"
+        return f"STAND-IN body, not SMPL ({name})" if self.body_model["standin"] else name
 
     def record_spec(self) -> RecordSpec:
         """What the tables of this split store."""
@@ -90,6 +100,11 @@ def spec_json(spec: RecordSpec) -> dict[str, Any]:
         "bodies": list(spec.bodies),
         "widths": dict(spec.widths),
     }
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """``sha256`` and ``nbytes`` of a file, as ``files`` lists them."""
+    return {"sha256": file_sha256(path), "nbytes": path.stat().st_size}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -42,6 +42,7 @@ def write_sheet(shards: Shards, out: Path, *, people: int, whole: bool = False) 
         "records": str(len(shards)),
         "images": manifest.images,
         "keypoints": manifest.spec["keypoints2d"] or "none",
+        "body model": manifest.body_words(),
         "rejected": str(sum(manifest.rejected.values())),
         "licence": manifest.card["licence"],
         "citation": manifest.card["citation"],

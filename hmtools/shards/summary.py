@@ -68,6 +68,8 @@ def summarise(folder: Path) -> dict[str, Any]:
         "image_size_px": _percentiles(sizes),
         "keypoints": manifest.spec["keypoints2d"],
         "visibility": _visibility(manifest.spec["keypoints2d"], seen, rows),
+        "body_model": manifest.body_words(),
+        "needs": manifest.needs,
         "health": manifest.health,
         "rejected": manifest.rejected,
         "filtered": manifest.filtered,

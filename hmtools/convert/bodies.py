@@ -1,0 +1,125 @@
+"""Which body models a conversion uses: licensed ones for data, the stand-in for miniatures, never mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmtools.core.errors import AssetError, UsageError
+from hmtools.core.settings import Settings
+from hmtools.synth.truth import MARKER
+
+# The models and torch behind them are imported where they are used: sets without bodies need neither.
+if TYPE_CHECKING:
+    from hmtools.bodies.derive import Deriver
+    from hmtools.bodies.model import BodyModel
+
+__all__ = ["Bodies", "body_facts", "choose_bodies", "deriver", "is_miniature"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Where the body models of a job come from; picklable.
+
+    Attributes:
+        root: folder that is searched.
+        facts: what the manifest says about the models found there, or None when there are none.
+    """
+
+    root: Path
+    facts: dict[str, Any] | None
+
+
+def choose_bodies(
+    root: Path, families: Sequence[str], settings: Settings, *, allow_standin: bool = False
+) -> Bodies | None:
+    """The body models for a download or for shards.
+
+    Args:
+        root: the download; one that holds the marker of a miniature always gets the stand-in.
+        families: the body families of the set; none need no models.
+        settings: ``body_models`` is searched.
+        allow_standin: take the stand-in for real data too, when that is all there is.
+
+    Raises:
+        UsageError: if the models configured for real data are the stand-in.
+    """
+    if not families:
+        return None
+    if is_miniature(root):
+        from hmtools.bodies.assets import standin_dir
+
+        where = standin_dir()
+        return Bodies(where, body_facts(where, families))
+    facts = body_facts(settings.body_models, families)
+    if facts is not None and facts["standin"] and not allow_standin:
+        raise UsageError(
+            f"body_models = {settings.body_models} ({settings.origin('body_models')}) holds the stand-in "
+            f"body: its joints are not those of SMPL, and {root} is real data. Point body_models at the "
+            "licensed files (`hmtools body list` says where to get them), or say --allow-standin"
+        )
+    return Bodies(settings.body_models, facts)
+
+
+def is_miniature(root: Path) -> bool:
+    """Whether a download was made by ``hmtools synth``."""
+    return (root / MARKER).is_file()
+
+
+@lru_cache(maxsize=16)
+def _facts(root: Path, families: tuple[str, ...]) -> str:
+    from hmtools.bodies.assets import body_hash
+    from hmtools.bodies.model import FAMILIES
+
+    models = [model for family in FAMILIES if family in families for model in _models(root, family)]
+    if not models:
+        return "null"
+    files = {f"{model.family}_{model.gender}": body_hash(model) for model in models}
+    listed = "".join(f"{name} {sha256}\n" for name, sha256 in files.items())
+    (only, *more) = files.values()
+    return json.dumps(
+        {
+            "family": "+".join(dict.fromkeys(model.family for model in models)),
+            "sha256": hashlib.sha256(listed.encode()).hexdigest() if more else only,
+            "num_betas": min(model.shapedirs.shape[-1] for model in models),
+            "standin": any(model.standin for model in models),
+            "files": files,
+        }
+    )
+
+
+def body_facts(root: Path, families: Sequence[str]) -> dict[str, Any] | None:
+    """What the manifest says of the models below ``root``: ``family, sha256, num_betas, standin, files``.
+
+    The checksums are of what the models hold, so a pickle and the clean npz made of it are the same. With
+    several files ``sha256`` is that of the list of names and checksums in ``files``. None when there is none.
+    """
+    facts: dict[str, Any] | None = json.loads(_facts(root, tuple(families)))
+    return facts
+
+
+def _models(root: Path, family: str) -> list[BodyModel]:
+    from hmtools.bodies import assets
+    from hmtools.bodies.model import GENDERS
+
+    found = []
+    for gender in GENDERS:
+        try:
+            found.append(assets.load_model(family, gender, roots=(root,)))  # type: ignore[arg-type] # of FAMILIES
+        except AssetError:
+            if assets.find(f"{family}_{gender}", roots=(root,)) is not None:
+                raise  # there, but broken: the conversion must not go on without it
+    return found
+
+
+@lru_cache(maxsize=2)
+def deriver(root: Path) -> Deriver:
+    """The deriver of this process for one folder of models."""
+    from hmtools.bodies.derive import Deriver
+
+    return Deriver((root,))

@@ -1,0 +1,232 @@
+"""Conversion with, without and with the wrong body models; deriving later gives the same tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hmtools.bodies.derive import derived_columns
+from hmtools.convert import derive as derive_module
+from hmtools.convert.bodies import body_facts, choose_bodies, deriver
+from hmtools.convert.derive import derive_split
+from hmtools.convert.validate import rebuild_index, validate_split
+from hmtools.core.errors import AssetError, LayoutError, LockedError, UsageError
+from hmtools.datasets.base import Dataset
+from hmtools.humandata.manifest import read_manifest
+from hmtools.shards.reader import open_shards
+from tests.convert import acted_set
+from tests.convert.acted_set import Acted, settings
+from tests.datasets.coco_tree import run
+
+COLUMNS = derived_columns(("smplx",))
+
+
+@pytest.fixture(autouse=True)
+def _acted(own_settings: None, registered: Callable[[type[Dataset]], type[Dataset]]) -> None:
+    registered(Acted)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return acted_set.write_tree(tmp_path / "raw")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "no-models"
+    folder.mkdir()
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    shards = open_shards(folder)
+    return [shards.row(index) for index in range(len(shards))]
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.arrow"))}
+
+
+def boxed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the set boxes of its own, so that it can be converted without body models."""
+    plain = acted_set.body
+    monkeypatch.setattr(acted_set, "body", lambda seed: plain(seed) | {"bbox_xywh": (20, 10, 100, 120, 1)})
+
+
+def test_joints_boxes_and_neutral_shapes_are_derived_on_the_way(
+    golden: Path, root: Path, tmp_path: Path
+) -> None:
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
+    found = rows(folder)
+    assert len(found) == 6
+    assert all(row["keypoints2d_smplx"] is not None and row["bbox_xywh"] is not None for row in found)
+    assert [row["betas_neutral"] is not None for row in found] == [True, False, False, False, True, False]
+    manifest = read_manifest(folder)
+    assert manifest.body_model == body_facts(golden, ("smplx",))
+    assert manifest.body_model is not None
+    assert manifest.body_model["family"] == "smplx"
+    assert not manifest.body_model["standin"]
+    assert set(manifest.body_model["files"]) == {"smplx_neutral", "smplx_male", "smplx_female"}
+    assert manifest.needs == manifest.derived == []
+    assert validate_split(folder).ok
+
+
+def test_without_models_people_without_a_box_are_rejected_and_why_is_said(
+    root: Path, tmp_path: Path, empty: Path
+) -> None:
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
+    manifest = read_manifest(folder)
+    assert manifest.rejected == {"no_box": 6}
+    assert manifest.body_model is None
+    assert [need.partition(":")[0] for need in manifest.needs] == [
+        "smplx_female",
+        "smplx_male",
+        "smplx_neutral",
+    ]
+
+
+@pytest.mark.parametrize("images", ["crop", "full", "none"])
+def test_deriving_later_gives_the_same_tables(
+    golden: Path, root: Path, tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, images: str
+) -> None:
+    boxed(monkeypatch)
+    options: dict[str, Any] = {"name": "acted", "split": "train", "images": images}
+    at_once = run(root, tmp_path / "one", settings=settings(golden), **options)
+    later = run(root, tmp_path / "two", settings=settings(empty), **options)
+    assert all(row[name] is None for row in rows(later) for name in COLUMNS if name != "bbox_xywh")
+    tars = {path.name: path.read_bytes() for path in later.glob("*.tar")}
+
+    outcome = derive_split(later, workers=0, progress=False, settings=settings(golden))
+
+    assert outcome.ok
+    assert outcome.count("filled") == 6 * 5 + 2  # two arrays of joints, three boxes; two gendered people
+    if images == "none":  # tars hold the derived cells of the first, so offsets differ
+        assert tables(later) == tables(at_once)
+    place = ("offset", "nbytes", "shard")
+    for one, other in zip(rows(at_once), rows(later), strict=True):
+        for name, value in one.items():
+            assert name in place or np.array_equal(value, other[name]), name
+    assert tars == {path.name: path.read_bytes() for path in later.glob("*.tar")}
+    manifest = read_manifest(later)
+    assert manifest.body_model == body_facts(golden, ("smplx",))
+    assert set(manifest.derived) == set(COLUMNS)
+    assert manifest.needs == []
+    assert validate_split(later).ok
+    assert not list(later.glob(".derive*"))
+    again = derive_split(later, workers=0, progress=False, settings=settings(golden))
+    assert again.count("filled") == 0
+
+
+def test_a_changed_cell_is_still_seen_after_deriving(
+    golden: Path, root: Path, tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxed(monkeypatch)
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
+    plain = deriver(golden).fill
+
+    def spoil(records: Any) -> None:
+        plain(records)
+        for record in records:
+            record.smplx_transl = record.smplx_transl + np.float32(0.001)
+
+    monkeypatch.setattr(
+        derive_module, "deriver", lambda _: type("D", (), {"fill": staticmethod(spoil), "needs": {}})
+    )
+    derive_split(folder, workers=0, progress=False, settings=settings(golden))
+    found = validate_split(folder)
+    assert {problem.detail for problem in found.problems} == {"tar and table differ in smplx_transl"}
+
+
+def test_rebuilding_from_tars_says_that_derived_cells_are_gone(
+    golden: Path, root: Path, tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxed(monkeypatch)
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
+    derive_split(folder, workers=0, progress=False, settings=settings(golden))
+    rebuild_index(folder)
+    manifest = read_manifest(folder)
+    assert manifest.derived == []
+    assert manifest.body_model is None
+    assert "hmtools derive" in manifest.needs[0]
+    assert validate_split(folder).ok
+    assert derive_split(folder, workers=0, progress=False, settings=settings(golden)).count("filled") == 32
+    assert read_manifest(folder).needs == []
+
+
+@pytest.mark.parametrize("stop_at", range(1, 9))
+def test_stopped_while_the_split_changes_it_is_unfinished_and_ends_when_run_again(
+    golden: Path, root: Path, tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    boxed(monkeypatch)
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
+    reference = run(root, tmp_path / "ref", name="acted", split="train", settings=settings(empty))
+    derive_split(reference, workers=0, progress=False, settings=settings(golden))
+    left = [stop_at]
+
+    def stopping(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError("stopped by the test")
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("AtomicFile", "write_index", "write_manifest"):
+            patch.setattr(derive_module, name, stopping(getattr(derive_module, name)))
+        try:
+            done = derive_split(folder, workers=0, progress=False, settings=settings(golden)).ok
+        except OSError:
+            done = False
+    assert left[0] <= 0
+    assert not done
+    if not (folder / "manifest.json").exists():
+        with pytest.raises(LayoutError):
+            read_manifest(folder)
+    assert derive_split(folder, workers=0, progress=False, settings=settings(golden)).ok
+    assert tables(folder) == tables(reference)
+    assert validate_split(folder).ok
+    assert not list(folder.glob(".derive*"))
+
+
+def test_cells_of_two_bodies_do_not_mix(golden: Path, root: Path, tmp_path: Path) -> None:
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "SMPLX_NEUTRAL.npz").symlink_to(golden / "smplx/SMPLX_NEUTRAL.npz")
+    with pytest.raises(UsageError, match="cells of two bodies do not mix"):
+        derive_split(folder, workers=0, progress=False, settings=settings(other))
+
+
+def test_deriving_needs_models_bodies_and_the_lease(
+    golden: Path, root: Path, tmp_path: Path, empty: Path
+) -> None:
+    from hmtools.engine.lease import acquire
+
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
+    with acquire(folder / ".job"), pytest.raises(LockedError):
+        derive_split(folder, workers=0, progress=False, settings=settings(golden))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"body_model": None}))
+    with pytest.raises(AssetError, match=str(empty)):
+        derive_split(folder, workers=0, progress=False, settings=settings(empty))
+    manifest["spec"]["bodies"] = []
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="acted has no body parameters"):
+        derive_split(folder, workers=0, progress=False, settings=settings(golden))
+
+
+def test_other_models_are_another_conversion(golden: Path, root: Path, tmp_path: Path, empty: Path) -> None:
+    run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
+    with pytest.raises(UsageError, match="body_model"):
+        run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
+
+
+def test_sets_without_bodies_need_no_models(root: Path, empty: Path) -> None:
+    assert choose_bodies(root, (), settings(empty)) is None
