@@ -53,8 +53,12 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.html").stat().st_size > 10_000
 
     reads = blocks("python")
-    assert len(reads) == 3
-    shown = [run([sys.executable, "-c", block], tmp_path) for block in reads]
+    assert len(reads) == 4
+    bodies, *shown = [run([sys.executable, "-c", block], tmp_path) for block in reads]
+    assert bodies.splitlines() == [
+        "torch.Size([2, 10475, 3]) torch.Size([2, 144, 3]) smplx_144",
+        "torch.Size([2, 17, 3])",
+    ]
     assert shown[0].splitlines()[0].split()[1].startswith("mscoco/val2017/val2017/")
     assert shown[1].split() == ["torch.Size([8,", "5])", "torch.Size([8,", "133,", "3])"]
     assert shown[2].startswith("mscoco/val2017/val2017/")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from hmtools.bodies.read_array import array_from_raw, read_array
 from hmtools.bodies.read_model import model_from_raw, read_model
 from hmtools.bodies.search import Found, asset, find, find_all, missing, require, search_roots
 from hmtools.core.atomic import file_sha256
-from hmtools.core.errors import HmtoolsError, UsageError
+from hmtools.core.errors import HmtoolsError, LayoutError, UsageError
 
 __all__ = [
     "CATALOGUE",
@@ -35,6 +37,7 @@ __all__ = [
     "asset",
     "body_hash",
     "check",
+    "copy_standin",
     "find",
     "find_all",
     "load_array",
@@ -148,6 +151,22 @@ def standin_dir() -> Path:
     from hmtools.bodies.standin.cache import standin_dir as cached
 
     return cached()
+
+
+def copy_standin(out: Path) -> None:
+    """Copy the stand-in body into a new or empty folder; the folder appears when it is whole.
+
+    Raises:
+        LayoutError: if something is there: a stand-in is never mixed with other files.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise LayoutError(f"{out}: exists and is not empty; a stand-in is never mixed with other files")
+    source = standin_dir()
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as folder:
+        copy = Path(folder) / "standin"
+        shutil.copytree(source, copy)
+        copy.rename(out)  # an empty folder of that name gives way
 
 
 def _model_facts(model: BodyModel) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hmtools.cli.complete import families, model_formats
+from hmtools.cli.complete import model_formats
 
 __all__ = ["SUBCOMMANDS", "body"]
 
@@ -143,35 +143,22 @@ def _convert(
 
 def _standin(
     out: Annotated[Path, typer.Option(help="Folder to write to; it must be new or empty.")],
-    family: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this family (repeatable).", autocompletion=families, show_default="all"),
-    ] = None,
 ) -> None:
     """Write a free stand-in body.
 
     Every file of the SMPL family, made by hmtools: a plausible person with the official file names, keys,
     shapes and counts, to try commands with. It is not SMPL: whatever is made with it is marked as stand-in
-    and not comparable with published results.
+    and not comparable with published results. It is made once, in the user's cache (half a minute, 0.5 GB),
+    and copied from there.
 
     \b
     Examples:
       hmtools body standin --out standin
       HMTOOLS_BODY_MODELS=standin hmtools body list
     """  # noqa: D301
-    from hmtools.bodies.model import FAMILIES
-    from hmtools.bodies.standin.files import write_standin
-    from hmtools.core.errors import LayoutError, UsageError, nearest
+    from hmtools.bodies.assets import copy_standin
 
-    wanted = tuple(family or FAMILIES)
-    for name in wanted:
-        if name not in FAMILIES:
-            raise UsageError(
-                f"--family must be one of {', '.join(FAMILIES)}, found {name!r}{nearest(name, FAMILIES)}"
-            )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LayoutError(f"{out}: exists and is not empty; a stand-in is never mixed with other files")
-    write_standin(out, families=tuple(name for name in FAMILIES if name in wanted))
+    copy_standin(out)
     typer.echo(f"wrote the stand-in body to {out}\nHMTOOLS_BODY_MODELS={out} hmtools body list shows it")
 
 

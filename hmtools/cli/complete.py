@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["conventions", "dataset_names", "families", "image_policies", "layouts", "model_formats"]
+__all__ = ["conventions", "dataset_names", "image_policies", "layouts", "model_formats"]
 
 
 def dataset_names(incomplete: str) -> list[str]:
@@ -17,11 +17,6 @@ def conventions(incomplete: str) -> list[str]:
     from hmtools.humandata.keypoints import CONVENTIONS
 
     return [name for name in CONVENTIONS if name.startswith(incomplete)]
-
-
-def families(incomplete: str) -> list[str]:
-    """Families of body models."""
-    return [name for name in ("smpl", "smplh", "smplx") if name.startswith(incomplete)]
 
 
 def model_formats(incomplete: str) -> list[str]:

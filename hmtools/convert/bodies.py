@@ -47,15 +47,13 @@ def choose_bodies(
         allow_standin: take the stand-in for real data too, when that is all there is.
 
     Raises:
-        UsageError: if the models configured for real data are the stand-in.
+        UsageError: if the models configured for real data are the stand-in, or a miniature was made with
+            another stand-in than this hmtools makes.
     """
     if not families:
         return None
     if is_miniature(root):
-        from hmtools.bodies.assets import standin_dir
-
-        where = standin_dir()
-        return Bodies(where, body_facts(where, families))
+        return _standin_of(root, families)
     facts = body_facts(settings.body_models, families)
     if facts is not None and facts["standin"] and not allow_standin:
         raise UsageError(
@@ -69,6 +67,20 @@ def choose_bodies(
 def is_miniature(root: Path) -> bool:
     """Whether a download was made by ``hmtools synth``."""
     return (root / MARKER).is_file()
+
+
+def _standin_of(root: Path, families: Sequence[str]) -> Bodies:
+    from hmtools.bodies.assets import standin_dir
+    from hmtools.bodies.standin.cache import standin_hash
+
+    made_with = json.loads((root / MARKER).read_text()).get("standin_sha256")
+    if made_with not in (None, standin_hash()):
+        raise UsageError(
+            f"{root}: a miniature made with stand-in body {made_with[:12]}, this hmtools makes "
+            f"{standin_hash()[:12]}; make the miniature again with `hmtools synth`"
+        )
+    where = standin_dir()
+    return Bodies(where, body_facts(where, families))
 
 
 @lru_cache(maxsize=16)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -139,28 +135,20 @@ def test_convert_tells_what_it_left_out_and_goes_on_after_a_failure(
     assert "cannot be read" in run("body", "convert", broken, "--out", "other", code=2).stderr
 
 
-def test_standin_writes_into_a_new_folder_only(
+def test_standin_is_copied_into_a_new_folder_only(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[Path, tuple[str, ...]]] = []
-
-    def write_standin(out: Path, *, families: Sequence[str]) -> list[Path]:
-        calls.append((out, tuple(families)))
-        return []
-
-    module: Any = types.ModuleType("hmtools.bodies.standin.files")
-    module.write_standin = write_standin
-    monkeypatch.setitem(sys.modules, "hmtools.bodies.standin.files", module)
-    assert "HMTOOLS_BODY_MODELS=new hmtools body list" in run("body", "standin", "--out", "new").stdout
-    run("body", "standin", "--out", "new", "--family", "smplx", "--family", "smpl")
-    assert calls == [(Path("new"), ("smpl", "smplh", "smplx")), (Path("new"), ("smpl", "smplx"))]
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/SMPL_MALE.pkl").touch()
-    assert "full: exists and is not empty" in run("body", "standin", "--out", "full", code=2).stderr
-    assert "found 'smpl-x'; did you mean" in run(
-        "body", "standin", "--out", "new", "--family", "smpl-x", code=2
-    ).stderr  # fmt: skip
-    assert len(calls) == 2
+    made = tmp_path / "cache"
+    (made / "smpl").mkdir(parents=True)
+    (made / "smpl/SMPL_MALE.pkl").write_bytes(b"body")
+    monkeypatch.setattr("hmtools.bodies.assets.standin_dir", lambda: made)
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "deep/er", "empty"):
+        shown = run("body", "standin", "--out", name).stdout
+        assert f"HMTOOLS_BODY_MODELS={name} hmtools body list" in shown
+        assert (tmp_path / name / "smpl/SMPL_MALE.pkl").read_bytes() == b"body"
+    assert "new: exists and is not empty" in run("body", "standin", "--out", "new", code=2).stderr
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_group_has_help_and_names_wrong_subcommands(run: Run) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hmtools.bodies.assets import standin_dir
 from hmtools.bodies.derive import derived_columns
+from hmtools.bodies.standin.cache import standin_hash
 from hmtools.convert import derive as derive_module
 from hmtools.convert.bodies import body_facts, choose_bodies, deriver
 from hmtools.convert.derive import derive_split
@@ -226,6 +228,43 @@ def test_other_models_are_another_conversion(golden: Path, root: Path, tmp_path:
     run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
     with pytest.raises(UsageError, match="body_model"):
         run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
+
+
+def miniature(root: Path, standin_sha256: str | None) -> Path:
+    (root / ".hmtools-miniature.json").write_text(json.dumps({"standin_sha256": standin_sha256}))
+    return root
+
+
+def test_miniatures_always_get_the_standin(golden: Path, root: Path, tmp_path: Path) -> None:
+    miniature(root, standin_hash())
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
+    manifest = read_manifest(folder)
+    assert manifest.body_model is not None
+    assert manifest.body_model["standin"]
+    assert manifest.body_words().startswith("STAND-IN body, not SMPL")
+    # Later derivation stays with it, whatever the settings say.
+    assert derive_split(folder, workers=0, progress=False, settings=settings(golden)).count("filled") == 0
+
+
+def test_a_miniature_of_another_standin_is_refused(golden: Path, root: Path) -> None:
+    with pytest.raises(UsageError, match="make the miniature again"):
+        choose_bodies(miniature(root, "0" * 64), ("smplx",), settings(golden))
+
+
+def test_real_data_is_not_derived_with_the_standin_unless_asked(
+    root: Path, tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxed(monkeypatch)
+    standin = settings(standin_dir())
+    with pytest.raises(UsageError, match=r"holds the stand-in body.*--allow-standin"):
+        run(root, tmp_path / "out", name="acted", split="train", settings=standin)
+    later = run(root, tmp_path / "later", name="acted", split="train", settings=settings(empty))
+    with pytest.raises(UsageError, match=r"holds the stand-in body.*--allow-standin"):
+        derive_split(later, workers=0, progress=False, settings=standin)
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=standin, allow_standin=True)
+    derive_split(later, workers=0, progress=False, settings=standin, allow_standin=True)
+    for split in (folder, later):
+        assert read_manifest(split).body_words().startswith("STAND-IN")
 
 
 def test_sets_without_bodies_need_no_models(root: Path, empty: Path) -> None:
