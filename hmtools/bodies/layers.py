@@ -221,7 +221,8 @@ class BodyLayer(nn.Module):
             Joints and mesh in the frame of ``transl``, metres.
 
         Raises:
-            UsageError: for a field the family lacks, a wrong shape, or more betas than the model has.
+            UsageError: for a field the family lacks, a wrong shape, no body at all, or more betas than the
+                model has.
             AssetError: for a kid weight without a kid template.
         """
         self._check(params)
@@ -290,6 +291,8 @@ class BodyLayer(nn.Module):
         return torch.arange(count.numel(), device=self.contour_bary.device).reshape(count)
 
     def _check(self, params: BodyParams) -> None:
+        if params.batch() == 0:
+            raise UsageError(f"{self.family}: expected one body or more, found a batch of none")
         for name, value in params.given().items():
             params._check_shape(self.family, name, value)
         for name, most in (("betas", self.num_betas), ("expression", self.num_expression)):

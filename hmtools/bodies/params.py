@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -114,7 +115,7 @@ class BodyParams:
         """
         for name, value in self.given().items():
             self._check_shape(family, name, value)
-            bad = (~torch.isfinite(value)).reshape(len(value), -1).any(1).nonzero()
+            bad = (~torch.isfinite(value.reshape(len(value), math.prod(value.shape[1:])))).any(1).nonzero()
             if len(bad):
                 raise GeometryError(
                     f"{family} {name}: expected finite numbers, found NaN or infinity in {len(bad)} of "

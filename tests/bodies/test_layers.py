@@ -166,6 +166,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         r"transl: expected shape \(B, 3\), found \(1, 4\)",
     ),
     "no batch": ("smpl", {"betas": torch.zeros(10)}, r"betas: expected shape \(B, count\), found \(10,\)"),
+    "nobody": ("smpl", {"betas": torch.zeros(0, 10)}, "one body or more, found a batch of none"),
     "two lengths": ("smpl", {"betas": torch.zeros(2, 10), "transl": torch.zeros(3, 3)}, "one length"),
 }
 

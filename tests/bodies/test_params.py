@@ -48,6 +48,11 @@ def test_check_names_field_and_row(bad: float) -> None:
         params.check("smplx")
 
 
+def test_check_of_nobody_finds_nothing() -> None:
+    nobody = BodyParams(kid=torch.zeros(0), transl=torch.zeros(0, 3))
+    assert nobody.check("smpl") is nobody
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_check_passes_what_fits(family: Family) -> None:
     params = random_body(family, 2)
