@@ -25,7 +25,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_list_shows_what_is_there_and_where_to_get_the_rest(run: Run, models: Path) -> None:
+def test_list_shows_what_is_there_and_where_to_get_the_rest(
+    run: Run, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     out = run("body", "list").stdout
     lines = out.splitlines()
     first = lines.index("smpl_male                 smpl/SMPL_MALE.npz")

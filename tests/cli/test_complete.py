@@ -34,7 +34,6 @@ def offered(words: str) -> list[str]:
         ("hmtools convert mscoco --over", ["--overwrite"]),
         ("hmtools body st", ["standin"]),
         ("hmtools body convert x --format p", ["pkl"]),
-        ("hmtools body standin --family smplx", ["smplx"]),
     ],
 )
 def test_values_and_options_complete(words: str, wanted: list[str]) -> None:
