@@ -239,7 +239,14 @@ def test_interruption_ends_with_130(command: Any) -> None:
 
 
 def test_a_real_interruption_ends_with_130() -> None:
-    body = "import signal, time\ndef extra():\n    print('ready', flush=True)\n    time.sleep(30)"
+    # A job of a shell's background ignores the interrupt, and so do its children unless they say otherwise.
+    body = (
+        "import signal, time\n"
+        "def extra():\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(30)"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", WITH_COMMAND.format(body=body)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
