@@ -13,7 +13,8 @@ from tests import checking
 from tests.bodies.golden_bodies import write_all
 
 # Before anything imports these packages: the hook rewrites them as they are loaded.
-jaxtyping.install_import_hook(["hmtools.geometry", "hmtools.bodies"], f"{checking.__name__}.checked")
+CHECKED = ["hmtools.geometry", "hmtools.bodies"]
+jaxtyping.install_import_hook(CHECKED, f"{checking.__name__}.checked")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,13 @@
 
 Everything is computed on the CPU in float64, in batches of the records' own order, and stored as float32, so
 that the same records give the same bytes wherever they are derived. A cell that a source filled is never
-touched, and a body that may not supervise (``valid_smplx`` false) gives nothing.
+touched, and a body that may not supervise (``valid_smplx`` false) gives nothing, unless the source has its
+mesh: then joints are those of the mesh. Parameters that waited for the model (:mod:`hmtools.bodies.pending`)
+are settled first.
 
 Confidences are 1, or 0 where a joint is not known: fingers of a hand without pose, face landmarks without
-jaw or expression, 2D points that no camera sees (behind it, or beyond the fold of its lens).
+jaw or expression, the jaw contour of a mesh without a pose, 2D points that no camera sees (behind it, or
+beyond the fold of its lens).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +24,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hmtools.bodies.layers import NATIVE_JOINTS
+from hmtools.bodies.assets import load_model
+from hmtools.bodies.layers import NATIVE_JOINTS, BodyLayer
+from hmtools.bodies.mesh_joints import mesh_joints
 from hmtools.bodies.mixed import BodyLayers
-from hmtools.bodies.model import FAMILIES, Family, Gender
+from hmtools.bodies.model import FAMILIES, VERTICES, Family, Gender
 from hmtools.bodies.neutral import NeutralBetas
 from hmtools.bodies.params import POSE_PARTS, BodyParams
+from hmtools.bodies.pending import families_pending, settle
 from hmtools.core.errors import AssetError
 from hmtools.geometry.box import bbox_from_keypoints, clip_xywh, overlaps_image
 from hmtools.geometry.projection import project
@@ -77,6 +83,7 @@ class Deriver:
 
     def __init__(self, roots: Sequence[Path] | None = None) -> None:
         self.needs: dict[str, str] = {}
+        self._roots = roots
         self._layers = {f: BodyLayers(f, roots=roots, dtype=torch.float64) for f in FAMILIES}
         self._neutral = NeutralBetas(roots=roots)
 
@@ -84,10 +91,40 @@ class Deriver:
         """Fill the derived cells of normalised, finite records in place; cells that hold something stay."""
         for start in range(0, len(records), self.batch):
             batch = records[start : start + self.batch]
+            for record in batch:
+                self._settle(record)
+            for posed in self._meshed(batch):
+                _fill_joints(posed)
             for family in FAMILIES[::-1]:  # SMPL-X before SMPL: its joints make the boxes
                 for posed in self._posed(family, [r for r in batch if _has_body(r, family)]):
                     _fill_joints(posed)
             self._fill_neutral([r for r in batch if r.betas_neutral is None])
+
+    def _settle(self, record: Record) -> None:
+        for family in families_pending(record):
+            key = f"{family}_{_gender(record)}"
+            if key in self.needs:
+                continue
+            try:
+                layer = self._layers[family].layer(_gender(record))
+                settle(record, family, layer.model, partial(_rest_pelvis, layer, record))
+            except AssetError as error:
+                self.needs[key] = str(error).splitlines()[0]
+
+    def _meshed(self, records: Sequence[Record]) -> Iterator[_Posed]:
+        """Bodies of which the source has the mesh and no parameters; one of SMPL's may be of two families."""
+        for record in records:
+            key = f"smplx_{_gender(record)}"
+            if record.mesh is None or len(record.mesh) != VERTICES["smplx"] or _has_body(record, "smplx"):
+                continue
+            if key in self.needs:
+                continue
+            try:
+                model = load_model("smplx", _gender(record), roots=self._roots)
+            except AssetError as error:
+                self.needs[key] = str(error).splitlines()[0]
+                continue
+            yield _Posed("smplx", record, *mesh_joints(model, record.mesh))
 
     def _posed(self, family: Family, records: Sequence[Record]) -> Iterator[_Posed]:
         genders = [_gender(record) for record in records]
@@ -166,6 +203,13 @@ def _params(family: Family, records: Sequence[Record]) -> BodyParams:
     return BodyParams.of(values, dtype=torch.float64)
 
 
+def _rest_pelvis(layer: BodyLayer, record: Record) -> NDArray[np.float64]:
+    """One body at a time: the last bit of a translation must not depend on who else is in the batch."""
+    with torch.inference_mode(), _one_thread():
+        pelvis: NDArray[np.float64] = layer.rest_pelvis(_params(layer.family, [record]))[0].numpy()
+        return pelvis
+
+
 @cache
 def _part_rows(convention: str, name: str) -> NDArray[np.int64]:
     return np.array(part(convention, name), np.int64)
@@ -211,6 +255,9 @@ def _fill_joints(posed: _Posed) -> None:
 
 
 def _fill_boxes(record: Record, native: str, points: NDArray[np.float64]) -> None:
+    """All four boxes, or none: a set with body boxes of its own has said which hands and faces it can see."""
+    if record.bbox_xywh is not None:
+        return
     for name, padding in BOX_PADDING.items():
         if getattr(record, name) is not None or (name in _BOX_PARTS and native == "smpl_45"):
             continue

@@ -14,9 +14,9 @@ __all__ = ["demo"]
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
-    recipe: Annotated[str, typer.Option(help="A shipped demo recipe.")] = "demo/mscoco",
+    recipe: Annotated[str, typer.Option(help="A shipped demo recipe.")] = "demo/world",
 ) -> None:
-    """Synthesise a small dataset in its official layout, convert it, validate the shards, show them.
+    """Synthesise small datasets in their official layouts, convert them, validate the shards, show them.
 
     \b
     Example:

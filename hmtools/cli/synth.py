@@ -24,7 +24,10 @@ def synth(
     ],
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", show_default=False)],
     frames: Annotated[int, typer.Option("--frames", help="Images per split, 1 or more.")] = 20,
-    people: Annotated[int, typer.Option("--people", help="People per image, 0 to 50.")] = 2,
+    people: Annotated[
+        int | None,
+        typer.Option("--people", help="People per image, 0 to 50. [default: 2, EHF: 1]"),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="0 or more; the same seed gives the same bytes.")] = 0,
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Usual image size, sides of 64 to 4096 px.")
@@ -33,23 +36,29 @@ def synth(
         list[str] | None,
         typer.Option("--split", help="Official split; may be given several times. [default: the set's own]"),
     ] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Draw shaded people for eyes; positions cannot be read off them.")
+    ] = False,
 ) -> None:
     """Make a small synthetic dataset in its official layout.
 
     File names, annotation files and their oddities (crowd regions, invalid hands, boxes that leave the
-    image, grayscale and rotated files ...) are those of the real download; the pictures are patterns whose
-    colours code positions. A marker file says that the folder is synthetic.
+    image, grayscale and rotated files ...) are those of the real download. The people are stand-in bodies,
+    the pictures patterns whose colours code positions. A marker file says that the folder is synthetic.
 
     \b
     Examples:
       hmtools synth mscoco --out raw/MSCOCO --frames 40 --people 3 --seed 1
       hmtools synth mscoco --out raw/MSCOCO --split train2017 --split val2017 --size 1280x720
+      hmtools synth ehf --out raw/EHF --frames 10 --render
     """  # noqa: D301 - \b keeps the lines of an example apart
     from hmtools.core.log import Progress
     from hmtools.synth import layout, make_miniature, read_truth
 
     width_height = _size(size)
-    splits = tuple(dict.fromkeys(split or layout(name).default_splits))
+    made = layout(name)
+    count = min(max(2, made.people[0]), made.people[1]) if people is None else people
+    splits = tuple(dict.fromkeys(split or made.default_splits))
     progress = Progress(f"synth {name}", units=max(0, frames) * len(splits))
     with ExitStack() as stack:
 
@@ -58,7 +67,7 @@ def synth(
                 stack.enter_context(progress)
             progress.advance()
 
-        make_miniature(name, out, frames, people, seed, width_height, splits, progress=advance)
+        make_miniature(name, out, frames, count, seed, width_height, splits, render=render, progress=advance)
     typer.echo(_summary(name, out, read_truth(out)))
 
 

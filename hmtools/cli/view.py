@@ -18,8 +18,11 @@ def view(
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole frames instead of each person's surroundings.")
     ] = False,
+    meshes: Annotated[
+        bool, typer.Option("--meshes/--no-meshes", help="Draw bodies where their body model is at hand.")
+    ] = True,
 ) -> None:
-    """Write a contact sheet: boxes and skeletons over the upright images, in one HTML file.
+    """Write a contact sheet: meshes, boxes and skeletons over the upright images, in one HTML file.
 
     \b
     Examples:
@@ -39,5 +42,5 @@ def view(
         opened = opened.select(query)
         if not len(opened):
             raise UsageError(f"--query {query!r}: no record of {shards} matches")
-    page = write_sheet(opened, out, people=people, whole=whole)
+    page = write_sheet(opened, out, people=people, whole=whole, meshes=meshes)
     typer.echo(f"{page}: {min(people, len(opened))} of {len(opened)} people")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmtools.core.errors import AssetError, UsageError
+from hmtools.core.errors import AssetError, LayoutError, UsageError
 from hmtools.core.settings import Settings
 from hmtools.synth.truth import MARKER
 
@@ -73,7 +73,10 @@ def _standin_of(root: Path, families: Sequence[str]) -> Bodies:
     from hmtools.bodies.assets import standin_dir
     from hmtools.bodies.standin.cache import standin_hash
 
-    made_with = json.loads((root / MARKER).read_text()).get("standin_sha256")
+    try:
+        made_with = json.loads((root / MARKER).read_bytes()).get("standin_sha256")
+    except (ValueError, AttributeError) as error:
+        raise LayoutError(f"{root / MARKER}: damaged ({error}); make the miniature again") from error
     if made_with not in (None, standin_hash()):
         raise UsageError(
             f"{root}: a miniature made with stand-in body {made_with[:12]}, this hmtools makes "

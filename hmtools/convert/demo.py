@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hmtools.convert.run import convert
 from hmtools.convert.validate import validate_split
@@ -40,47 +41,58 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
         UsageError: if ``out`` holds something else.
         HmtoolsError: if a step fails or the shards do not validate.
     """
-    values, out = load_recipe(recipe), out.resolve()
+    worlds, out = load_recipe(recipe)["worlds"], out.resolve()
     raw, shards = _prepare(out)
-    name = values["dataset"]
-    made = []
+    made: list[Made] = []
+    folders: list[tuple[Path, int]] = []
+    names = " and ".join(world["dataset"] for world in worlds)
 
-    say(f"1/4 a synthetic world in the official layout of {name}")
-    began = time.perf_counter()
-    synth = dict(values["synth"])
-    make_miniature(name, raw, **synth)
-    numbers = f"{synth['frames']} images, {synth['people']} people each, {len(synth['splits'])} splits"
-    made.append(Made("synthetic download", numbers, raw, time.perf_counter() - began))
+    say(f"1/4 a synthetic world in the official layouts of {names} (first time: makes its stand-in body)")
+    made += [_synthesised(raw / world["dataset"], world) for world in worlds]
 
-    say(f"2/4 hmtools convert {name} --root {raw} --out {shards}")
-    began = time.perf_counter()
-    reports = convert(name, root=raw, out=shards, overwrite=True, command=f"hmtools demo --out {out}")
-    if not all(report.outcome.ok for report in reports):
-        raise HmtoolsError(f"the conversion failed; see `hmtools jobs {shards}`")
-    seconds = time.perf_counter() - began
-    folders = [report.plan.task.out for report in reports]
-    for report in reports:
-        outcome = report.outcome
-        counts = f"{outcome.count('records')} records, {outcome.count('images')} images"
-        numbers = f"{counts} ({report.plan.task.images})"
-        made.append(Made("shards", numbers, report.plan.task.out, seconds / len(reports)))
+    say(f"2/4 hmtools convert {names}, each from {raw} to {shards}")
+    for world in worlds:
+        steps, converted = _converted(world["dataset"], raw, shards, f"hmtools demo --out {out}")
+        made += steps
+        folders += [(folder, world["view"]["people"]) for folder in converted]
 
     say(f"3/4 hmtools validate {shards}")
     began = time.perf_counter()
-    results = [validate_split(folder, workers=usable_cores()) for folder in folders]
+    results = [validate_split(folder, workers=usable_cores()) for folder, _ in folders]
     if problems := [problem for result in results for problem in result.problems]:
         raise HmtoolsError(f"the shards do not validate: {problems[0]}")
     checked = f"{sum(r.records for r in results)} records read again, no problem"
     made.append(Made("validation", checked, shards, time.perf_counter() - began))
 
-    say(f"4/4 hmtools view {folders[-1]}")
-    for folder in folders:
+    say(f"4/4 hmtools view {folders[-1][0]}")
+    for folder, people in folders:
         began = time.perf_counter()
-        page = out / f"contact_sheet_{folder.name}.html"
-        people = values["view"]["people"]
+        page = out / f"contact_sheet_{folder.parent.name}_{folder.name}.html"
         write_sheet(Shards(folder), page, people=people)
-        made.append(Made("contact sheet", f"{people} people", page, time.perf_counter() - began))
+        made.append(Made("contact sheet", f"up to {people} people", page, time.perf_counter() - began))
     return made
+
+
+def _synthesised(root: Path, world: dict[str, Any]) -> Made:
+    began = time.perf_counter()
+    synth = dict(world["synth"])
+    make_miniature(world["dataset"], root, **synth)
+    numbers = f"{synth['frames']} images, {synth['people']} people each, {len(synth['splits'])} splits"
+    return Made("synthetic download", numbers, root, time.perf_counter() - began)
+
+
+def _converted(name: str, raw: Path, shards: Path, command: str) -> tuple[list[Made], list[Path]]:
+    began = time.perf_counter()
+    reports = convert(name, root=raw / name, out=shards, overwrite=True, command=command)
+    if not all(report.outcome.ok for report in reports):
+        raise HmtoolsError(f"the conversion of {name} failed; see `hmtools jobs {shards}`")
+    seconds = (time.perf_counter() - began) / len(reports)
+    made = []
+    for report in reports:
+        outcome, task = report.outcome, report.plan.task
+        counts = f"{outcome.count('records')} records, {outcome.count('images')} images ({task.images})"
+        made.append(Made("shards", counts, task.out, seconds))
+    return made, [report.plan.task.out for report in reports]
 
 
 def _prepare(out: Path) -> tuple[Path, Path]:

@@ -12,6 +12,7 @@ import hashlib
 import shlex
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ import pyarrow as pa
 
 from hmtools.convert.bodies import Bodies, body_facts, deriver
 from hmtools.core.atomic import AtomicFile
-from hmtools.core.errors import AssetError, LayoutError, UsageError
+from hmtools.core.errors import AssetError, LayoutError, SchemaError, UsageError
 from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.job import Job, Outcome, OutFile, Result, Unit
 from hmtools.engine.lease import acquire
@@ -34,6 +35,7 @@ from hmtools.humandata.schema import BATCH_ROWS, RecordSpec, record_schema
 from hmtools.humandata.table import normalise, to_batch
 from hmtools.shards.index import INDEX, TRACKS, part_tables, write_index
 from hmtools.shards.rows import RowFile
+from hmtools.shards.sidecar import MESH_SUFFIX, open_meshes
 
 __all__ = ["derive_split"]
 
@@ -92,6 +94,7 @@ def _derive(
     folder: Path, settings: Settings, workers: int | None, *, allow_standin: bool, progress: bool
 ) -> Outcome:
     manifest = _manifest(folder)
+    _require_meshes(folder, manifest)
     bodies = _bodies(folder, manifest, settings, allow_standin=allow_standin)
     work = folder / f"{_WORK}{_digest(manifest, bodies)}"
     task = _Task(folder=folder, work=work, spec=manifest.record_spec(), bodies=bodies)
@@ -121,6 +124,13 @@ def _manifest(folder: Path) -> Manifest:
         for kept in sorted(folder.glob(f"{_WORK}*/{MANIFEST}")):  # stopped while the split was being changed
             return read_manifest(kept.parent)
     return read_manifest(folder)
+
+
+def _require_meshes(folder: Path, manifest: Manifest) -> None:
+    """Joints of a mesh that is gone would stay null without a word."""
+    for name in (entry["name"] for entry in manifest.files):
+        if name.endswith(MESH_SUFFIX) and not (folder / name).is_file():
+            raise SchemaError(f"{folder / name}: missing, but the manifest lists it; copy it again")
 
 
 def _digest(manifest: Manifest, bodies: Bodies) -> str:
@@ -160,24 +170,27 @@ def _bodies(folder: Path, manifest: Manifest, settings: Settings, *, allow_stand
 
 def _derive_part(task: _Task, unit: Unit) -> Result:
     rows = RowFile(task.folder / unit.payload)
+    meshes = open_meshes(task.folder / unit.payload)
     derive = deriver(task.bodies.root)
-    filled = 0
+    filled: Counter[str] = Counter()
     with (
         AtomicFile(task.work / unit.payload) as file,
         pa.ipc.new_file(file, record_schema(task.spec)) as table,
     ):
         for start in range(0, len(rows), BATCH_ROWS):
             records = [Record(**rows.row(i)) for i in range(start, min(start + BATCH_ROWS, len(rows)))]
-            before = sum(len(present_arrays(record)) for record in records)
+            for row, record in enumerate(records, start):
+                record.mesh = meshes.mesh(row) if meshes is not None else None
+            before = Counter(name for record in records for name in present_arrays(record))
             derive.fill(records)
-            filled += sum(len(present_arrays(record)) for record in records) - before
+            filled += Counter(name for record in records for name in present_arrays(record)) - before
             table.write_batch(to_batch([normalise(r, task.spec) for r in records], task.spec))
     written = OutFile(name=unit.payload, sha256=file.sha256, nbytes=file.size, rows=len(rows))
     return Result(
         unit=unit.id,
         files=(written,),
-        counts={"records": len(rows), "filled": filled},
-        data={"needs": dict(derive.needs)},
+        counts={"records": len(rows), "filled": filled.total()},
+        data={"needs": dict(derive.needs), "columns": sorted(filled)},
     )
 
 
@@ -196,6 +209,7 @@ def _finalise(task: _Task, manifest: Manifest, results: Sequence[Result]) -> Non
     from hmtools.bodies.derive import derived_columns
 
     needs = {f"{asset}: {why}" for result in results for asset, why in result.data["needs"].items()}
+    columns = {name for result in results for name in result.data["columns"]}  # those that waited, too
     rewritten = {*parts, INDEX, TRACKS}
     write_manifest(
         folder,
@@ -203,7 +217,7 @@ def _finalise(task: _Task, manifest: Manifest, results: Sequence[Result]) -> Non
             manifest,
             body_model=task.bodies.facts,
             needs=sorted(needs),
-            derived=sorted({*manifest.derived, *derived_columns(task.spec.bodies)}),
+            derived=sorted({*manifest.derived, *derived_columns(task.spec.bodies), *columns}),
             files=[
                 {**entry, **file_facts(folder / entry["name"])} if entry["name"] in rewritten else entry
                 for entry in manifest.files

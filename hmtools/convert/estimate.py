@@ -12,6 +12,7 @@ from hmtools.convert.run import Plan
 from hmtools.convert.unit import convert_unit
 from hmtools.core.errors import UnsafeFileError
 from hmtools.humandata.record import Record
+from hmtools.shards.sidecar import MESH_SUFFIX
 
 __all__ = ["Estimate", "estimate", "missing_images"]
 
@@ -52,7 +53,8 @@ def estimate(plan: Plan, workers: int) -> Estimate:
         # by people and not by images: every Nth record, or one sequence, may leave few of them in most images
         scale = people / max(sum(result.counts[n] for n in ("records", "rejected", "filtered")), 1)
         # every row is stored twice, in its part and in the index
-        tables = sum(file.nbytes for file in result.files if file.name.endswith(".arrow"))
+        parts = [f for f in result.files if f.name.endswith(".arrow") and not f.name.endswith(MESH_SUFFIX)]
+        tables = sum(file.nbytes for file in parts)
         nbytes = round(scale * (sum(file.nbytes for file in result.files) + tables))
         seconds *= scale / max(1, min(workers, len(plan.units)))
     return Estimate(

@@ -17,6 +17,7 @@ from hmtools.engine.job import Result
 from hmtools.humandata.manifest import Manifest, spec_json, write_manifest
 from hmtools.humandata.schema import record_schema
 from hmtools.shards.index import INDEX, TRACKS, IndexFacts, part_tables, write_index
+from hmtools.shards.sidecar import MESH_SUFFIX
 
 __all__ = ["SHAPING_PACKAGES", "finalise_split", "package_versions"]
 
@@ -95,14 +96,14 @@ def _needs(results: Sequence[Result]) -> list[str]:
 
 def _checked_parts(out: Path, results: Sequence[Result]) -> list[Path]:
     expected = {file.name for result in results for file in result.files if file.name.endswith(".arrow")}
-    found = {path.name for path in part_tables(out)}
+    found = {path.name for path in (*part_tables(out), *out.glob(f"*{MESH_SUFFIX}"))}
     if expected != found:
         missing, extra = sorted(expected - found)[:5], sorted(found - expected)[:5]
         raise SchemaError(
             f"{out}: parts do not match the units that wrote them (missing {missing}, unknown {extra}); "
             "run the conversion again with --overwrite"
         )
-    return [out / name for name in sorted(expected)]
+    return [out / name for name in sorted(expected) if not name.endswith(MESH_SUFFIX)]
 
 
 def _total(results: Sequence[Result], name: str) -> dict[str, int]:

@@ -26,6 +26,7 @@ from hmtools.humandata.keys import key_encode
 from hmtools.humandata.record import Record
 from hmtools.humandata.schema import RecordSpec
 from hmtools.humandata.table import normalise
+from hmtools.shards.sidecar import mesh_array
 from hmtools.shards.writer import PartWriter
 
 __all__ = ["EXAMPLES", "ConvertTask", "convert_unit"]
@@ -170,6 +171,7 @@ def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str],
         spec.dataset, spec.split, record.sequence or "", _int(record.frame), _int(record.person)
     )
     problem = "duplicate_key" if record.key in keys else number_defect(normalise(record, spec))
+    problem = problem or _mesh_defect(record, spec)
     if problem is None and task.bodies is None:
         problem = box_defect(record)
     detail = record.key
@@ -182,6 +184,14 @@ def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str],
         return False
     keys.add(record.key)
     return True
+
+
+def _mesh_defect(record: Record, spec: RecordSpec) -> str | None:
+    """``not_finite:mesh`` or None; brings the mesh into the form that is stored."""
+    if record.mesh is None:
+        return None
+    record.mesh = mesh_array(record.mesh, spec)
+    return None if np.isfinite(record.mesh).all() else "not_finite:mesh"
 
 
 def _boxed(task: ConvertTask, frames: Iterator[list[Record]], tally: _Tally) -> Iterator[list[Record]]:

@@ -9,12 +9,14 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from hmtools.bodies.pending import drop_pending
 from hmtools.core.atomic import file_sha256
 from hmtools.core.errors import HmtoolsError, SchemaError
 from hmtools.core.image import ImageError, decode_rgb
@@ -27,6 +29,7 @@ from hmtools.humandata.table import normalise
 from hmtools.shards.index import INDEX, TRACKS, IndexFacts, iter_batches, part_tables
 from hmtools.shards.rebuild import TarSample, iter_samples, rebuild_tables
 from hmtools.shards.rows import RowFile
+from hmtools.shards.sidecar import MESH_SUFFIX, MeshFile, mesh_family
 
 __all__ = ["Problem", "Validation", "rebuild_index", "validate_split"]
 
@@ -93,6 +96,11 @@ def validate_split(
         found.nbytes += part.stat().st_size
         if advance is not None:
             advance(records)
+    for entry in manifest.files:
+        if entry["name"].endswith(MESH_SUFFIX) and (folder / entry["name"]).is_file():
+            owner = f"{entry['name'].removesuffix(MESH_SUFFIX)}.arrow"
+            wrong = _check_meshes(folder / entry["name"], entry["rows"], rows.get(owner, 0), spec)
+            found.problems += islice(wrong, _MOST)
     found.problems += _check_index(folder, parts, spec)
     expected = manifest.counts.get("records")
     if found.records != expected:
@@ -112,9 +120,9 @@ def _check_files(folder: Path, manifest: Manifest) -> Iterator[Problem]:
             yield Problem("size", name, f"manifest says {entry['nbytes']} bytes, found {path.stat().st_size}")
         elif file_sha256(path) != entry["sha256"]:
             yield Problem("sha256", name, "content differs from what was written")
-    # Whoever reads `*.tar` or the part tables would take these for part of the split; sidecars
-    # (<part>.<what>.arrow) are not listed.
-    for path in sorted({*folder.glob("*.tar"), *part_tables(folder)}):
+    # Whoever reads `*.tar`, the part tables or the meshes would take these for part of the split; other
+    # sidecars (<part>.<what>.arrow) are not listed.
+    for path in sorted({*folder.glob("*.tar"), *part_tables(folder), *folder.glob(f"*{MESH_SUFFIX}")}):
         if path.name not in listed:
             yield Problem("unknown", path.name, "not listed in the manifest")
 
@@ -224,7 +232,10 @@ def _check_sample(
 
 def _differences(tar: Record, row: Record, derived: frozenset[str]) -> list[str]:
     """Columns in which they differ; `hmtools derive` fills some in the table and leaves the tar alone."""
-    names = [n for n in Record.__dataclass_fields__ if not (n in derived and getattr(tar, n) is None)]
+    empty = {name for name in derived if getattr(tar, name) is None}
+    filled = [name for name in empty if getattr(row, name) is not None]
+    tar = replace(tar, meta=drop_pending(tar.meta, filled))
+    names = [name for name in Record.__dataclass_fields__ if name not in empty]
     return [name for name in names if not _equal(getattr(tar, name), getattr(row, name))]
 
 
@@ -245,6 +256,26 @@ def _misfit(width: int, height: int, row: Record, full: bool) -> str:
     if not full and (width > (row.width or 0) or height > (row.height or 0)):
         return f"crop of {width}x{height} is larger than its image, {row.width}x{row.height}"
     return ""
+
+
+def _check_meshes(path: Path, expected: int, part_rows: int, spec: RecordSpec) -> Iterator[Problem]:
+    """Problems of a sidecar that should hold ``expected`` meshes for a part of ``part_rows`` rows."""
+    try:
+        for _ in _sound_batches(path):
+            pass
+        meshes = MeshFile(path)
+        if meshes.family != mesh_family(spec, meshes.vertices):
+            yield Problem("mesh", path.name, f"meshes of {meshes.family}, the set has {spec.bodies}")
+        if len(meshes) != expected:
+            yield Problem("count", path.name, f"manifest says {expected} rows, found {len(meshes)}")
+        for row in meshes.part_rows.tolist():
+            mesh = meshes.mesh(row)
+            if row >= part_rows:
+                yield Problem("mesh", path.name, f"has row {row}, its part has {part_rows} rows")
+            elif mesh is None or not np.isfinite(mesh).all():
+                yield Problem("mesh", path.name, f"vertices of row {row} are not finite")
+    except _DAMAGE as error:
+        yield Problem("unreadable", path.name, str(error))
 
 
 def _check_index(folder: Path, parts: Sequence[Path], spec: RecordSpec) -> Iterator[Problem]:
@@ -286,15 +317,16 @@ def rebuild_index(folder: Path) -> IndexFacts:
 
     Raises:
         LayoutError: if the manifest is missing, or the split was converted without images.
-        SchemaError: if a tar is missing, unknown or not what was written, or there are rows without an image,
-            which no tar holds. No table is touched that would lose rows.
+        SchemaError: if a tar or mesh sidecar is missing or not what was written, a tar unknown, or there are
+            rows without an image, which no tar holds. No table is touched that would lose rows.
     """
     manifest = read_manifest(folder)
-    tars = {entry["name"]: entry for entry in manifest.files if entry["name"].endswith(".tar")}
+    kept = {e["name"]: e for e in manifest.files if e["name"].endswith((".tar", MESH_SUFFIX))}
+    tars = {name: entry for name, entry in kept.items() if name.endswith(".tar")}
     for path in sorted(folder.glob("*-u*-???.tar")):
         if path.name not in tars:
             raise SchemaError(f"{path}: not listed in the manifest; move it away, then rebuild the index")
-    for name, entry in tars.items():
+    for name, entry in kept.items():  # meshes are in no tar, and keep their rows
         if not (folder / name).is_file() or file_sha256(folder / name) != entry["sha256"]:
             raise SchemaError(
                 f"{folder / name}: missing or not what was written; copy it again, then rebuild the index"
@@ -302,7 +334,7 @@ def rebuild_index(folder: Path) -> IndexFacts:
     rows = {name: int(entry["rows"]) for name, entry in tars.items()}
     facts = rebuild_tables(folder, manifest.record_spec(), rows)
     files = [
-        entry if entry["name"].endswith(".tar") else {**entry, **file_facts(folder / entry["name"])}
+        entry if entry["name"] in kept else {**entry, **file_facts(folder / entry["name"])}
         for entry in manifest.files
     ]
     if manifest.derived:

@@ -23,7 +23,7 @@ def recipes_folder() -> Path:
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes, such as ``demo/mscoco``, sorted."""
+    """Names of the shipped recipes, such as ``demo/world``, sorted."""
     folder = recipes_folder()
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.py"))
 

@@ -151,7 +151,10 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__}.plan")
 
     def read(self, root: Path, unit: Unit) -> Iterator[Record | Rejected]:
-        """The people of a unit, sorted by (sequence, frame, person), bodies already in the camera frame."""
+        """The people of a unit, sorted by (sequence, frame, person), bodies already in the camera frame.
+
+        Numbers that only a body model can bring there wait in the record: :mod:`hmtools.bodies.pending`.
+        """
         raise NotImplementedError(f"{type(self).__name__}.read")
 
     def image_bytes(self, root: Path, image_path: str) -> bytes:

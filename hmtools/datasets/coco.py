@@ -25,7 +25,6 @@ pixels, origin top-left; keypoints K x (x, y, v) with v 0 not labelled, 1 labell
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from array import array
@@ -40,6 +39,7 @@ import numpy as np
 from hmtools.core.errors import LayoutError, UsageError
 from hmtools.core.json_stream import Broken, iter_elements, read_element
 from hmtools.datasets.base import Dataset, Option, Rejected, Source, json_text
+from hmtools.datasets.coco_values import flag, joints, numbers, points, text, visibility, whole
 from hmtools.datasets.registry import register
 from hmtools.engine.job import Unit
 from hmtools.humandata.keypoints import convention
@@ -64,9 +64,6 @@ IMAGES_PER_UNIT = 512
 """Images of a unit: about 40 MB of crops, half a minute of work, 231 units for train2017."""
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-Points: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-
-_INT32 = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +83,8 @@ class CocoUnit:
     """Payload of a unit: byte ranges of its images and annotations in one JSON file.
 
     ``frames`` rows: frame, start, end. ``people`` rows: row of ``frames``, person, source_index, start, end,
-    1 where an earlier annotation has the same id. ``strays`` are rows of the file that belong to no image:
-    (position, what is wrong).
+    1 where an earlier annotation has the same id, that id (-2**63: none that is an integer). ``strays`` are
+    rows of the file that belong to no image: (position, what is wrong).
     """
 
     split: str
@@ -120,7 +117,7 @@ def plan_coco(file: Path, split: str) -> list[Unit]:
     used, first, counts = np.unique(image, return_index=True, return_counts=True)
     local = np.repeat(np.arange(len(used)) % IMAGES_PER_UNIT, counts)
     person = np.arange(len(image)) - np.repeat(first, counts)
-    people = np.column_stack([local, person, annotations[:, [0, 2, 3, 4]]])
+    people = np.column_stack([local, person, annotations[:, [0, 2, 3, 4, 5]]])
     bounds = [*first[::IMAGES_PER_UNIT].tolist(), len(people)]
     units = [
         _unit(number, split, images[used[number * IMAGES_PER_UNIT :][:IMAGES_PER_UNIT], 1:], people[low:high])
@@ -143,7 +140,7 @@ def _unit(index: int, split: str, frames: Table, people: Table) -> Unit:
 
 
 def _scan(file: Path) -> tuple[Table, Table, list[tuple[int, str]]]:
-    """Images (id, position, start, end), annotations (position, image id, start, end, repeated), strays."""
+    """Images (id, position, start, end), annotations (position, image, start, end, repeated, id), strays."""
     images, annotations = array("q"), array("q")
     strays: list[tuple[int, str]] = []
     seen: set[int | str] = set()
@@ -160,8 +157,10 @@ def _scan(file: Path) -> tuple[Table, Table, list[tuple[int, str]]]:
             repeated = isinstance(name, int | str) and name in seen
             if isinstance(name, int | str):
                 seen.add(name)
-            annotations.extend((element.index, number, element.start, element.end, repeated))
-    return _table(images, 4), _table(annotations, 5), strays
+            own = _number(element.value, "id")
+            rest = (repeated, -(2**63) if own is None else own)
+            annotations.extend((element.index, number, element.start, element.end, *rest))
+    return _table(images, 4), _table(annotations, 6), strays
 
 
 def _number(value: Any, name: str) -> int | None:
@@ -189,13 +188,13 @@ def read_coco(
         yield Rejected("broken_row", f"{file.name} annotations[{position}]", problem)
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        for row, person, source_index, start, end, repeated in unit.people.tolist():
+        for row, person, source_index, start, end, repeated, _ in unit.people.tolist():
             frame, first, last = unit.frames[row].tolist()
             where = f"{file.name} annotations[{source_index}]"
             try:
                 image = read_element(descriptor, first, last)
                 annotation = read_element(descriptor, start, end)
-                where = f"{_text(image, 'file_name')} annotation {_text(annotation, 'id')}"
+                where = f"{text(image, 'file_name')} annotation {text(annotation, 'id')}"
                 if repeated:
                     yield Rejected("duplicate_annotation", where, "its id occurs twice")
                     continue
@@ -211,9 +210,9 @@ def read_coco(
 
 def _left_out(found: Person, where: str) -> Rejected | None:
     """The rules of every COCO consumer: crowds and people without a labelled body joint are not stored."""
-    if _whole(found.annotation, "iscrowd", 0):
+    if whole(found.annotation, "iscrowd", 0):
         return Rejected("crowd", where, by_rule=True)
-    if not _whole(found.annotation, "num_keypoints", 1):
+    if not whole(found.annotation, "num_keypoints", 1):
         return Rejected("no_keypoints", where, by_rule=True)
     return None
 
@@ -222,92 +221,22 @@ def _record(
     found: Person, image_path: Callable[[str], str], fill: Callable[[Person, Record], None]
 ) -> Record:
     annotation, image = found.annotation, found.image
-    name = _text(image, "file_name")
+    name = text(image, "file_name")
     record = Record(
         sequence=found.sequence,
         frame=found.frame,
         source_frame=PurePosixPath(name).stem,
         person=found.person,
-        source_id=_text(annotation, "id"),
+        source_id=text(annotation, "id"),
         source_index=found.source_index,
         image_path=image_path(name),
         image_op="none",
-        height=_whole(image, "height"),
-        width=_whole(image, "width"),
+        height=whole(image, "height"),
+        width=whole(image, "width"),
         bbox_xywh=[*numbers(annotation["bbox"], 4), 1.0],
     )
     fill(found, record)
     return record
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    """A name: text, or an integer as text."""
-    value = row[name]
-    if not isinstance(value, int | str):
-        raise TypeError(f"{name}: expected text or an integer, found {value!r:.40}")
-    text = str(value)
-    text.encode()  # JSON can escape what no file name and no column can hold
-    return text
-
-
-def _whole(row: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    value = row[name] if default is None else row.get(name, default)
-    if not isinstance(value, int | float) or value != int(value) or abs(value) >= _INT32:
-        raise TypeError(f"{name}: expected a whole number, found {value!r:.40}")
-    return int(value)
-
-
-def flag(row: Mapping[str, Any], name: str) -> bool:
-    """A truth value of an annotation: true or false, or 1 or 0.
-
-    Raises:
-        KeyError: if it is missing.
-        TypeError: for anything else; text such as "false" would count as true.
-    """
-    value = row[name]
-    if not isinstance(value, int) or value not in (0, 1):
-        raise TypeError(f"{name}: expected true or false, found {value!r:.40}")
-    return bool(value)
-
-
-def numbers(values: Sequence[Any], count: int) -> list[float]:
-    """``values`` as floats.
-
-    Raises:
-        TypeError: if they are no list of numbers; text is none, whatever it says.
-        ValueError: unless there are exactly ``count``.
-        OverflowError: for an integer that no float holds.
-    """
-    if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
-        raise TypeError(f"expected {count} numbers, found {values!r:.80}")
-    if len(values) != count:
-        raise ValueError(f"expected {count} numbers, found {len(values)}")
-    return list(map(float, values))
-
-
-def points(values: Sequence[Any], count: int) -> Points:
-    """``count`` flat x, y, v triples as :func:`joints`.
-
-    Raises:
-        TypeError, ValueError, OverflowError: as :func:`numbers` and :func:`joints`.
-    """
-    return joints(numbers(values, 3 * count))
-
-
-def joints(triples: Sequence[float]) -> Points:
-    """Flat x, y, v triples as float32 (K, 3), confidence 1 where v > 0; pixels.
-
-    An unlabelled joint has no place: whatever its x and y say becomes 0 with confidence 0.
-
-    Raises:
-        ValueError: for a v that is no number.
-    """
-    with np.errstate(over="ignore"):  # beyond float32: infinite, which is rejected as such
-        found = np.array(triples, np.float32).reshape(-1, 3)
-    if np.isnan(found[:, 2]).any():
-        raise ValueError("v of a joint is NaN")
-    found[:, 2] = found[:, 2] > 0
-    return np.where(found[:, 2:] > 0, found, np.float32(0))
 
 
 @register
@@ -377,14 +306,6 @@ DIR/        the images, named as images[].file_name says
             record.meta = coco_meta(found)
 
         return read_coco(self._file(), unit.payload, str, fill)
-
-
-def visibility(values: Sequence[Any]) -> str:
-    """The v of each x, y, v triple as one digit each: 0 not labelled, 1 hidden, 2 visible.
-
-    Where v is a score, it counts as labelled above 0, as in :func:`points`.
-    """
-    return "".join(str(min(9, max(0, math.ceil(v)))) for v in values[2::3])
 
 
 def coco_meta(found: Person) -> str:

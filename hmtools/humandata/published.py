@@ -23,12 +23,14 @@ from hmtools.core.errors import UsageError
 from hmtools.humandata.manifest import Manifest, spec_json
 from hmtools.humandata.record import FAMILIES, Column, columns
 from hmtools.humandata.schema import (
+    MESH_COLUMNS,
     MOTION_COLUMNS,
     SCHEMA_VERSION,
     TRACKS_COLUMNS,
     TRACKS_SCHEMA,
     RecordSpec,
     column_conventions,
+    mesh_schema,
     motion_schema,
     record_schema,
 )
@@ -45,6 +47,7 @@ EXAMPLE = RecordSpec(
 )
 """A set that fills every column: the Arrow types of ``record.json`` are those of its tables."""
 
+_MESH_EXAMPLE = ("smplx", 10475)
 _CELLS = {
     "str": "UTF-8 text",
     "bool": "true or false",
@@ -71,8 +74,12 @@ def contracts() -> dict[str, dict[str, Any]]:
     record["absent"] = "a column that a set cannot fill has Arrow type null; its place stays"
     tracks = _table("One gap-free run of one person over rows of the index.", TRACKS_COLUMNS, TRACKS_SCHEMA)
     motion = _table("One clip of T frames.", MOTION_COLUMNS, motion_schema())
+    mesh = _table("The mesh of one row of the part beside it.", MESH_COLUMNS, mesh_schema(*_MESH_EXAMPLE))
+    mesh["cells"] = _CELLS | {"f32[V,3]": "V: vertices of the family's mesh"}
+    mesh["example"] = dict(zip(("family", "vertices"), _MESH_EXAMPLE, strict=True))
     return {
         "record.json": record,
+        "mesh.json": mesh,
         "tracks.json": tracks,
         "motion.json": motion,
         "manifest.json": _manifest_schema(),

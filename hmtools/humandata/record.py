@@ -6,6 +6,9 @@ This dataclass is the single source of the schema: each field says its cell type
 Cell types: ``str``, ``bool``, ``i32``, ``i64``, ``f32``, ``enum:a|b`` (a closed vocabulary), arrays
 ``f32[5]``, ``f32[K2,3]`` (K2 and K3 are the joint counts of the set's 2D and 3D source convention),
 ``f32[B16]`` (width declared by the set, at most 16) and ``f32[*]`` (variable length).
+
+What is too large for a row of a table travels with the record without being a column of it, and is stored in
+a sidecar of the part: ``mesh``.
 """
 
 from __future__ import annotations
@@ -49,6 +52,10 @@ class Record:
     """One person in one image; a field that is not known is ``None``, never zeros.
 
     Arrays are anything ``numpy.asarray(…, float32)`` takes; shapes are those of the cell types above.
+
+    Attributes:
+        mesh: (V, 3) vertices of the person's body in the topology of one of the set's families, metres,
+            camera frame; None when the source has no mesh. No column: see :mod:`hmtools.shards.sidecar`.
     """
 
     # identity
@@ -145,6 +152,8 @@ class Record:
     pose_valid: Any = _column("bool[55]", "per SMPL-X joint: the rotation may supervise")
     occlusion: float | None = _column("f32", "occluded share of the person, 0 to 1")
     meta: str | None = _column("str", "anything else, a JSON object")
+    # in a sidecar
+    mesh: Any = None
 
 
 @cache
@@ -153,5 +162,6 @@ def columns() -> tuple[Column, ...]:
     return tuple(
         Column(item.name, cell, doc, unit, frame, common)
         for item in fields(Record)
+        if "column" in item.metadata
         for cell, doc, unit, frame, common in [item.metadata["column"]]
     )

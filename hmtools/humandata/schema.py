@@ -1,4 +1,4 @@
-"""THE Arrow schemas: record, tracks and motion.
+"""THE Arrow schemas: record, mesh sidecar, tracks and motion.
 
 ``record_schema(spec)`` is a function of what a set declares (:class:`RecordSpec`): its source conventions,
 body families and widths. Every table has every column of :class:`~hmtools.humandata.record.Record` in the
@@ -24,6 +24,8 @@ from hmtools.humandata.record import FAMILIES, Column, columns
 
 __all__ = [
     "BATCH_ROWS",
+    "MESH_BATCH_ROWS",
+    "MESH_COLUMNS",
     "MOTION_COLUMNS",
     "SCHEMA_VERSION",
     "TRACKS_COLUMNS",
@@ -32,6 +34,7 @@ __all__ = [
     "cell_shape",
     "column_conventions",
     "index_schema",
+    "mesh_schema",
     "motion_schema",
     "record_schema",
 ]
@@ -39,6 +42,8 @@ __all__ = [
 SCHEMA_VERSION = 1
 BATCH_ROWS = 256
 """Rows of a record batch, at most: the unit of memory of every reader and writer."""
+MESH_BATCH_ROWS = 32
+"""The same of a mesh sidecar: four megabytes of SMPL-X meshes."""
 
 _SCALARS = {"str": pa.string(), "bool": pa.bool_(), "i32": pa.int32(), "i64": pa.int64(), "f32": pa.float32()}
 _NEEDS_A_BODY = (
@@ -161,6 +166,34 @@ def record_schema(spec: RecordSpec) -> pa.Schema:
 def index_schema(parts: pa.Schema) -> pa.Schema:
     """Schema of ``index.arrow``: that of the parts plus ``part_row`` (row inside its part)."""
     return parts.append(pa.field("part_row", pa.int32(), metadata={"unit": "row of the part file"}))
+
+
+MESH_COLUMNS: tuple[Column, ...] = (
+    Column("part_row", "i32", "row of the part file that the mesh belongs to, ascending", common=True),
+    Column(
+        "vertices",
+        "f32[V,3]",
+        "vertices of the body; V and the family named in the field's metadata are one throughout a file",
+        "m",
+        "OpenCV camera (x right, y down, z forward)",
+    ),
+)
+"""``<part>.mesh.arrow``: one row is the mesh of one row of the part; rows without a mesh have none."""
+
+
+def mesh_schema(family: str, vertices: int) -> pa.Schema:
+    """Arrow schema of a mesh sidecar; unit, frame and body family stand in the field metadata.
+
+    Args:
+        family: whose topology it is, of ``smplx``, ``smpl``, ``smplh``.
+        vertices: V, vertices of each mesh.
+    """
+    row, mesh = MESH_COLUMNS
+    kind = pa.list_(pa.list_(pa.float32(), 3), vertices)
+    metadata = {"unit": mesh.unit, "frame": mesh.frame, "family": family}
+    return pa.schema(
+        [pa.field(row.name, pa.int32(), nullable=False), pa.field(mesh.name, kind, False, metadata)]
+    )
 
 
 TRACKS_COLUMNS: tuple[Column, ...] = tuple(

@@ -21,7 +21,7 @@ from hmtools.core.errors import SchemaError
 from hmtools.humandata.schema import TRACKS_SCHEMA, index_schema
 from hmtools.shards.writer import PARTS_GLOB, write_table
 
-__all__ = ["IndexFacts", "iter_batches", "part_tables", "write_index"]
+__all__ = ["IndexFacts", "is_part", "iter_batches", "part_tables", "write_index"]
 
 INDEX, TRACKS = "index.arrow", "tracks.arrow"
 _PART = re.compile(r".+-u\d+-\d{3}\.arrow")  # a glob alone finds sidecars such as ….features-a1b.arrow
@@ -40,7 +40,12 @@ class IndexFacts:
 
 def part_tables(folder: Path) -> list[Path]:
     """The part tables of a split (not its sidecars) in row order."""
-    return sorted(path for path in folder.glob(PARTS_GLOB) if _PART.fullmatch(path.name))
+    return sorted(path for path in folder.glob(PARTS_GLOB) if is_part(path.name))
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of that name is a part table, and no sidecar, index or tar."""
+    return _PART.fullmatch(name) is not None
 
 
 def iter_batches(path: Path) -> Iterator[pa.RecordBatch]:

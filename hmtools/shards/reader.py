@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import operator
 import os
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -23,9 +25,10 @@ from hmtools.core.errors import SchemaError
 from hmtools.core.image import ImageError, decode_rgb
 from hmtools.geometry.crop import compose_affine, image_op_affine, invert_affine, undo_image_op
 from hmtools.humandata.manifest import MANIFEST, Manifest, read_manifest
-from hmtools.shards.index import INDEX, TRACKS, iter_batches
+from hmtools.shards.index import INDEX, TRACKS, is_part, iter_batches
 from hmtools.shards.query import select_rows
 from hmtools.shards.rows import RowFile
+from hmtools.shards.sidecar import MeshFile, mesh_path
 
 __all__ = ["Sample", "Shards", "find_splits", "find_unfinished", "open_shards"]
 
@@ -48,6 +51,31 @@ class Sample:
     affine: npt.NDArray[np.float64]
 
 
+class _Meshes:
+    """The mesh sidecars of a split by row of its index, each mapped when a row of its part is asked for."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        rows = {entry["name"]: int(entry["rows"]) for entry in manifest.files}
+        self._parts = [folder / name for name in sorted(rows) if is_part(name)]
+        self._starts = list(accumulate((rows[part.name] for part in self._parts), initial=0))
+        self._folder, self._listed = folder, rows.keys()
+        self._open: dict[Path, MeshFile] = {}
+
+    def mesh(self, row: int) -> npt.NDArray[np.float32] | None:
+        number = bisect_right(self._starts, row) - 1
+        if number == len(self._parts):
+            raise SchemaError(
+                f"{self._folder / MANIFEST}: lists parts of {self._starts[-1]} rows, the index has row "
+                f"{row}; run `hmtools validate`"
+            )
+        path = mesh_path(self._parts[number])
+        if path.name not in self._listed:
+            return None
+        if path not in self._open:
+            self._open[path] = MeshFile(path)
+        return self._open[path].mesh(row - self._starts[number])
+
+
 class Shards:
     """A converted split, or a selection of its rows, as a sequence of :class:`Sample`.
 
@@ -65,6 +93,10 @@ class Shards:
     def _file(self) -> RowFile:
         return RowFile(self.path / INDEX)
 
+    @cached_property
+    def _meshes(self) -> _Meshes:
+        return _Meshes(self.path, self.manifest)
+
     def __len__(self) -> int:
         return len(self._file) if self._selected is None else len(self._selected)
 
@@ -79,6 +111,10 @@ class Shards:
             IndexError: outside the split.
             TypeError: for a slice.
         """
+        return self._file.row(self._number(index))
+
+    def _number(self, index: SupportsIndex) -> int:
+        """Row of the whole split."""
         try:
             number = operator.index(index)
         except TypeError as error:
@@ -89,7 +125,7 @@ class Shards:
         if not -size <= number < size:
             raise IndexError(f"row {number} of {size}")
         number %= size
-        return self._file.row(number if self._selected is None else int(self._selected[number]))
+        return number if self._selected is None else int(self._selected[number])
 
     def __getitem__(self, index: SupportsIndex) -> Sample:
         """The record at ``index`` and its decoded upright image."""
@@ -168,6 +204,19 @@ class Shards:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], state["rows"])  # type: ignore[misc]
+
+    def mesh(self, index: SupportsIndex) -> npt.NDArray[np.float32] | None:
+        """The body mesh of the record at ``index`` (negative counts from the end); None when it has none.
+
+        Returns:
+            (V, 3) read-only view on the sidecar of the record's part: metres, camera frame, vertices in the
+            order of the body family.
+
+        Raises:
+            IndexError, TypeError: as :meth:`row`.
+            SchemaError: if a sidecar that the manifest lists is missing or damaged.
+        """
+        return self._meshes.mesh(self._number(index))
 
     @property
     def table(self) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hmtools.core.errors import HmtoolsError
+from hmtools.shards.mesh_view import with_mesh
 from hmtools.shards.reader import Sample, Shards
 from hmtools.viz.page import Tile, about_person, contact_sheet
 
@@ -23,7 +24,7 @@ _BOXES = (
 )
 
 
-def write_sheet(shards: Shards, out: Path, *, people: int, whole: bool = False) -> Path:
+def write_sheet(shards: Shards, out: Path, *, people: int, whole: bool = False, meshes: bool = True) -> Path:
     """Write a self-contained HTML page that shows ``people`` records of ``shards``.
 
     Args:
@@ -31,6 +32,7 @@ def write_sheet(shards: Shards, out: Path, *, people: int, whole: bool = False) 
         out: the HTML file, written atomically.
         people: how many, evenly spaced over the rows.
         whole: show whole frames instead of the surroundings of each person.
+        meshes: draw bodies where the body model that the manifest names is at hand.
     """
     manifest = shards.manifest
     name = f"{manifest.dataset}/{manifest.split}"
@@ -47,10 +49,10 @@ def write_sheet(shards: Shards, out: Path, *, people: int, whole: bool = False) 
         "licence": manifest.card["licence"],
         "citation": manifest.card["citation"],
     }
-    return contact_sheet(_tiles(shards, rows, whole), title=name, facts=facts, out=out)
+    return contact_sheet(_tiles(shards, rows, whole, meshes), title=name, facts=facts, out=out)
 
 
-def _tiles(shards: Shards, rows: list[int], whole: bool) -> Iterator[Tile]:
+def _tiles(shards: Shards, rows: list[int], whole: bool, meshes: bool) -> Iterator[Tile]:
     for row in rows:
         try:
             sample = shards[row]
@@ -58,7 +60,8 @@ def _tiles(shards: Shards, rows: list[int], whole: bool) -> Iterator[Tile]:
         except HmtoolsError as error:  # a page that shows what is broken beats no page
             sample, note = Sample(shards.row(row), None, np.eye(2, 3)), str(error)
         tile = _tile(sample, shards.manifest.spec["keypoints2d"], note)
-        yield tile if whole or tile.image is None else about_person(tile)
+        shown = tile if whole or tile.image is None else about_person(tile)
+        yield with_mesh(shown, shards, row) if meshes else shown
 
 
 def _tile(sample: Sample, convention: str | None, note: str) -> Tile:

@@ -1,8 +1,9 @@
 """Writes the parts of one unit: pairs of ``.tar`` (images, samples) and ``.arrow`` (the record table).
 
 Names are ``<dataset>-<split>-u00012-000.{tar,arrow}``: unit number, then part number inside the unit. A part
-ends before it would exceed 512 MB or 10 000 records; the people of one frame never straddle parts. Both files
-appear under their final names only when they are whole.
+ends before its tar would exceed 512 MB, or at 10 000 records; the people of one frame never straddle parts.
+Meshes lie in a sidecar beside the table, ``….mesh.arrow``. All files appear under their final names only when
+they are whole.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +22,7 @@ from hmtools.humandata.record import Record
 from hmtools.humandata.schema import BATCH_ROWS, RecordSpec, record_schema
 from hmtools.humandata.table import to_batch
 from hmtools.shards.sample import encode_sample
+from hmtools.shards.sidecar import MeshWriter, mesh_array
 from hmtools.shards.tar import TarWriter
 
 __all__ = ["MAX_PART_BYTES", "MAX_PART_RECORDS", "PARTS_GLOB", "PartWriter", "part_stem", "write_table"]
@@ -56,6 +59,7 @@ class PartWriter:
         self._arrow: AtomicFile | None = None
         self._table: pa.ipc.RecordBatchFileWriter | None = None
         self._tar: TarWriter | None = None
+        self._meshes: MeshWriter | None = None
 
     def add(self, people: Sequence[Record], image: bytes | None, extension: str) -> None:
         """Append normalised records that share one encoded image (``extension`` is jpg or png).
@@ -72,6 +76,9 @@ class PartWriter:
             for person in people:
                 person.shard, person.offset = self._tar.file.path.name, offset
                 person.nbytes = len(members[0][1])
+        for row, person in enumerate(people, self._rows):
+            if person.mesh is not None:
+                self._add_mesh(row, person.mesh)
         self._pending += people
         self._rows += len(people)
         while len(self._pending) >= BATCH_ROWS:
@@ -102,6 +109,13 @@ class PartWriter:
         if self.images:
             self._tar = TarWriter(AtomicFile(self.out / f"{stem}.tar"))
 
+    def _add_mesh(self, row: int, mesh: Any) -> None:
+        found = mesh_array(mesh, self.spec)
+        if self._meshes is None:
+            part = self.out / f"{part_stem(self.spec, self.unit, self._part)}.arrow"
+            self._meshes = MeshWriter(part, self.spec, len(found))
+        self._meshes.add(row, found)
+
     def _flush(self, records: Sequence[Record]) -> None:
         if self._table is not None and records:
             self._table.write_batch(to_batch(records, self.spec))
@@ -120,8 +134,10 @@ class PartWriter:
             self.files.append(
                 OutFile(name=file.path.name, sha256=file.sha256, nbytes=file.size, rows=self._rows)
             )
+        if self._meshes is not None:
+            self.files.append(self._meshes.commit())
         self._part, self._rows = self._part + 1, 0
-        self._pending, self._arrow, self._table, self._tar = [], None, None, None
+        self._pending, self._arrow, self._table, self._tar, self._meshes = [], None, None, None, None
 
     def __enter__(self) -> PartWriter:
         return self
@@ -136,6 +152,8 @@ class PartWriter:
             for file in (self._arrow, self._tar.file if self._tar else None):
                 if file is not None and not file.closed:
                     file.discard()
+            if self._meshes is not None:
+                self._meshes.discard()
 
 
 def write_table(path: Path, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> str:

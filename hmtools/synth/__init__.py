@@ -1,8 +1,9 @@
 """Miniatures: tiny synthetic datasets in their official layouts, with the truth about them.
 
-Their images are geometry images (:mod:`hmtools.synth.geometry_image`): colours code positions, so a
-converter's crops can be checked to a fraction of a pixel. What every label must become lies beside them
-(:func:`read_truth`). The same arguments give the same bytes.
+Their people are stand-in bodies, seen through cameras that are known. Their images are geometry images
+(:mod:`hmtools.synth.geometry_image`): colours code positions, so a converter's crops can be checked to a
+fraction of a pixel. What every label must become lies beside them (:func:`read_truth`). The same arguments
+give the same bytes.
 
 >>> from pathlib import Path
 >>> import tempfile
@@ -24,7 +25,7 @@ from pathlib import Path
 from hmtools.core.atomic import write_json
 from hmtools.core.errors import LayoutError, UsageError, nearest
 from hmtools.synth.geometry_image import MAX_SIDE, MIN_SIDE
-from hmtools.synth.layouts import Layout, Request
+from hmtools.synth.layouts import MAX_PEOPLE, Layout, Request
 from hmtools.synth.truth import MARKER, TRUTH, ImageTruth, PersonTruth, Truth, read_truth
 
 __all__ = [
@@ -38,9 +39,6 @@ __all__ = [
     "make_miniature",
     "read_truth",
 ]
-
-MAX_PEOPLE = 50
-"""Most people that one image can hold."""
 
 
 def layout_names() -> tuple[str, ...]:
@@ -75,6 +73,7 @@ def make_miniature(
     splits: Sequence[str] | None = None,
     *,
     variant: str | None = None,
+    render: bool = False,
     progress: Callable[[], None] | None = None,
 ) -> None:
     """Write a miniature of a dataset: official tree, marker and truth.
@@ -83,11 +82,13 @@ def make_miniature(
         name: short name of the dataset, see :func:`layout_names`.
         out: folder to fill; it must be empty or absent.
         frames: images per split, at least 1.
-        people: people per image, 0 to 50. A dataset's oddities (nobody, or a crowd) come on top.
+        people: people per image, 0 to 50, or what the set can show (EHF: 1). A dataset's oddities (nobody,
+            or a crowd) come on top.
         seed: source of everything random, at least 0.
         size: usual width and height in pixels, 64 to 4096; some images differ from it.
         splits: official split names; the layout's default when None.
         variant: form of the tree, one of the layout's ``variants``; for tests of readers that accept several.
+        render: draw shaded people for eyes instead of pictures that code positions; slower.
         progress: called after each image.
 
     Raises:
@@ -97,7 +98,7 @@ def make_miniature(
     made = layout(name)
     chosen = made.default_splits if splits is None else tuple(dict.fromkeys(splits))
     form = made.variants[0] if variant is None else variant
-    wrong = [*_wrong_numbers(frames, people, seed, size), *_wrong_names(made, chosen, form)]
+    wrong = [*_wrong_numbers(made, frames, people, seed, size), *_wrong_names(made, chosen, form)]
     if wrong:
         raise UsageError(f"cannot make a miniature of {name}: {'; '.join(wrong)}")
     request = Request(
@@ -109,6 +110,7 @@ def make_miniature(
         height=size[1],
         splits=chosen,
         variant=form,
+        render=render,
         advance=progress or (lambda: None),
     )
     with _writing(out):
@@ -127,16 +129,16 @@ def _wrong_names(made: Layout, splits: tuple[str, ...], variant: str) -> Iterato
         yield f"variant {variant!r} is not one of {', '.join(made.variants)}"
 
 
-def _wrong_numbers(frames: int, people: int, seed: int, size: tuple[int, int]) -> Iterator[str]:
+def _wrong_numbers(made: Layout, frames: int, people: int, seed: int, size: tuple[int, int]) -> Iterator[str]:
     for what, value, low, high in (
         ("frames", frames, 1, None),
-        ("people", people, 0, MAX_PEOPLE),
+        ("people", people, *made.people),
         ("seed", seed, 0, None),
         ("width", size[0], MIN_SIDE, MAX_SIDE),
         ("height", size[1], MIN_SIDE, MAX_SIDE),
     ):
         if value < low or (high is not None and value > high):
-            limits = f"at least {low}" if high is None else f"{low} to {high}"
+            limits = f"at least {low}" if high is None else f"{low}" if low == high else f"{low} to {high}"
             yield f"{what} must be {limits}, got {value}"
 
 
@@ -170,6 +172,7 @@ def _claim(out: Path) -> None:
 def _mark(name: str, request: Request) -> None:
     """Write the marker before anything else: nothing synthetic may ever stand without it."""
     from hmtools import __version__
+    from hmtools.bodies.standin.cache import standin_hash
 
     write_json(
         request.root / MARKER,
@@ -177,10 +180,11 @@ def _mark(name: str, request: Request) -> None:
             "generator": f"hmtools {__version__}",
             "layout": name,
             "seed": request.seed,
-            "standin_sha256": None,
+            "standin_sha256": standin_hash(),
             "frames": request.frames,
             "people": request.people,
             "size": [request.width, request.height],
+            "render": request.render,
             "splits": list(request.splits),
         },
     )

@@ -6,20 +6,45 @@ face point is not), plus two of ours that the writer of a file takes out again: 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmtools.synth.scene import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, Figure, outline
+from hmtools.core.atomic import write_bytes
+from hmtools.synth.scene import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, Figure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-__all__ = ["PARTS", "REJECTED", "crowd_label", "person_label"]
+__all__ = ["KEYPOINT_KEYS", "PARTS", "REJECTED", "crowd_label", "person_label", "write_coco"]
 
 PARTS = {"foot": FEET, "face": FACE, "lefthand": LEFT_HAND, "righthand": RIGHT_HAND}
 """Name of a part in the official keys -> its points among the 133, in their order after the body."""
+
+KEYPOINT_KEYS = frozenset(
+    ("segmentation", "num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id")
+)
+"""Keys of a label that a file with body keypoints alone has."""
+_JOINTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_CATEGORY = {
+    "supercategory": "person",
+    "id": 1,
+    "name": "person",
+    "keypoints": ["nose", *(f"{side}_{joint}" for joint in _JOINTS for side in ("left", "right"))],
+    "skeleton": [
+        *([16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9]),
+        *([8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]),
+    ],
+}
+_LICENCE = {
+    "url": "https://creativecommons.org/publicdomain/zero/1.0/",
+    "id": 1,
+    "name": "CC0 1.0 (synthetic)",
+}
 
 REJECTED = {
     "crowd": "crowd region (iscrowd is 1)",
@@ -53,7 +78,7 @@ def person_label(
         The label, all but its two ids.
     """
     room = np.array([width, height], dtype=np.float64)
-    hull = np.round(outline(figure), 2)
+    hull = np.round(figure.outline, 2)
     clipped = hull.clip(0, room)
     shape = hull if "partly_outside" in quirks else clipped
     corner, far = shape.min(axis=0), shape.max(axis=0)
@@ -99,6 +124,29 @@ def crowd_label(mask: NDArray[np.uint8]) -> dict[str, Any]:
         iscrowd=1,
     )
     return label
+
+
+def write_coco(path: Path, year: str | int, images: Sequence[str], annotations: Sequence[str]) -> None:
+    """Write an annotation file in COCO form.
+
+    Args:
+        path: the file.
+        year: as its ``info`` has it.
+        images: rows that are JSON already.
+        annotations: likewise.
+    """
+    info = {
+        "description": f"synthetic miniature in the layout of {path.stem}",
+        "url": "https://example.invalid/hmtools-miniature",
+        "version": "1.0",
+        "year": year,
+        "date_created": "2026/01/01",
+    }
+    fixed = {"info": info, "licenses": [_LICENCE], "categories": [_CATEGORY]}
+    parts = [f'"{key}": {json.dumps(value)}' for key, value in fixed.items()]
+    for name, rows in (("images", images), ("annotations", annotations)):
+        parts.append(f'"{name}": [\n' + ",\n".join(rows) + "\n]")
+    write_bytes(path, ("{" + ",\n".join(parts) + "}\n").encode())
 
 
 def _blank(quirks: Sequence[str], box: list[Any]) -> dict[str, Any]:

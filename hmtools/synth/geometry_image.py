@@ -39,6 +39,8 @@ __all__ = [
     "decode_frame",
     "encode",
     "encode_jpeg",
+    "encode_png",
+    "grey",
     "period",
 ]
 
@@ -342,3 +344,18 @@ def _robust(design: Array, target: Array) -> tuple[Array, float]:
         spread = max(0.5, 1.4826 * float(np.median(np.abs(residual))))
         weight = (1 - np.minimum(1, np.abs(residual) / (4.7 * spread)) ** 2) ** 2
     return np.asarray(solution / np.where(length > 0, length, 1.0)), spread
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Encode an (H, W, 3) uint8 RGB image without loss."""
+    import cv2
+
+    data: bytes = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return data
+
+
+def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One channel (H, W) of an (H, W, 3) uint8 RGB image."""
+    import cv2
+
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8)

@@ -127,7 +127,7 @@ def test_demo_makes_its_table_twice(run: Run, tmp_path: Path) -> None:
     for _ in range(2):
         shown = run("demo", "--out", "demo").stdout
         assert "no problem" in shown
-        assert (tmp_path / "demo/contact_sheet_val2017.html").is_file()
+        assert (tmp_path / "demo/contact_sheet_ehf_test.html").is_file()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("precious")
     assert "other files" in run("demo", "--out", "full", code=2).stderr

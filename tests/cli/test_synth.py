@@ -35,6 +35,13 @@ def test_makes_a_world_and_says_what_is_next(tmp_path: Path) -> None:
     assert f"next: hmtools convert mscoco --root {root}" in shown.stdout
 
 
+def test_people_default_to_what_a_set_shows_and_can_be_drawn(tmp_path: Path) -> None:
+    synth("ehf", "--out", tmp_path / "EHF", "--frames", 1, "--size", "160x120", "--render")
+    marker = json.loads((tmp_path / "EHF" / MARKER).read_text())
+    assert (marker["people"], marker["render"]) == (1, True)
+    assert not read_truth(tmp_path / "EHF").images[0].colour  # positions cannot be read off it
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -42,6 +49,7 @@ def test_makes_a_world_and_says_what_is_next(tmp_path: Path) -> None:
         (("mscoco", "--size", "640"), "--size takes width x height in pixels, e.g. 640x480, got '640'"),
         (("mscoco", "--size", "-64x64"), "--size takes width x height"),
         (("mscoco", "--frames", "0"), "frames must be at least 1"),
+        (("ehf", "--people", "2"), "people must be 1, got 2"),
         (("mscoco", "--split", "val"), "split 'val' is not one of train2017, val2017"),
     ],
 )

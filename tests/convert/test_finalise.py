@@ -71,7 +71,14 @@ def test_manifest(root: Path, tmp_path: Path) -> None:
     assert example["source"] == "images/val2017/000000000896.jpg 109"
     assert found.filtered == {"crowd": 1}
     assert found.health["records"] == 13
-    assert found.options == {"images": "full", "every": 1, "limit": None, "only": [], "labels": "auto"}
+    assert found.options == {
+        "images": "full",
+        "every": 1,
+        "limit": None,
+        "only": [],
+        "labels": "auto",
+        "bodies": "auto",
+    }
     assert (found.every, found.images) == (1, "full")
     assert found.world == {"scope": "none", "up": "", "metric": False}
     assert found.card["licence"].startswith("COCO annotations CC BY 4.0")

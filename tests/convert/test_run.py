@@ -141,6 +141,7 @@ class TestPlan:
             "limit": 3,
             "only": ["val*"],
             "labels": "wholebody",
+            "bodies": "auto",
         }
 
     @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class TestSound:
 
     def test_what_else_lies_in_the_folder_does_not_matter(self, crops: Path) -> None:
         (crops / "notes.txt").write_text("mine")
-        (crops / f"{FIRST}.mesh.arrow").write_text("a sidecar")
+        (crops / f"{FIRST}.features-a1b2.arrow").write_text("a sidecar")
         assert validate_split(crops).ok
 
     @pytest.mark.real

@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_shipped_recipes() -> None:
-    assert "demo/mscoco" in recipe_names()
+    assert "demo/world" in recipe_names()
     assert recipe_names() == sorted(recipe_names())
     assert all((recipes_folder() / f"{name}.py").is_file() for name in recipe_names())
 
@@ -31,25 +31,24 @@ def test_every_shipped_recipe_evaluates(name: str) -> None:
 
 
 def test_demo() -> None:
-    values = load_recipe("demo/mscoco")
-    assert values["dataset"] == "mscoco"
-    assert values["synth"]["frames"] > 0
-    assert values["view"]["people"] > 0
+    worlds = load_recipe("demo/world")["worlds"]
+    assert [world["dataset"] for world in worlds] == ["mscoco", "ehf"]
+    assert all(world["synth"]["frames"] > 0 and world["view"]["people"] > 0 for world in worlds)
 
 
 def test_unknown_name() -> None:
     with pytest.raises(
-        RecipeError, match=r"unknown recipe 'demo/mscocoo' .*did you mean 'demo/mscoco'"
+        RecipeError, match=r"unknown recipe 'demo/worlds' .*did you mean 'demo/world'"
     ) as caught:
-        load_recipe("demo/mscocoo")
+        load_recipe("demo/worlds")
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("name", ["", "../secret", "/etc/passwd", "demo/mscoco.py", "./demo/mscoco", "demo"])
+@pytest.mark.parametrize("name", ["", "../secret", "/etc/passwd", "demo/world.py", "./demo/world", "demo"])
 def test_only_names_of_the_list_are_executed(folder: Path, tmp_path: Path, name: str) -> None:
     (tmp_path.parent / "secret.py").write_text("raise SystemExit('executed')")
     (folder / "demo").mkdir()
-    (folder / "demo/mscoco.py").write_text("x = 1")
+    (folder / "demo/world.py").write_text("x = 1")
     with pytest.raises(RecipeError, match="unknown recipe"):
         load_recipe(name)
 

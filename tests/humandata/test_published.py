@@ -13,10 +13,10 @@ from hmtools.core.errors import UsageError
 from hmtools.humandata.manifest import Manifest, spec_json
 from hmtools.humandata.published import EXAMPLE, contracts, write_contracts
 from hmtools.humandata.record import columns
-from hmtools.humandata.schema import SCHEMA_VERSION, RecordSpec, record_schema
+from hmtools.humandata.schema import SCHEMA_VERSION, RecordSpec, mesh_schema, record_schema
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ("record.json", "tracks.json", "motion.json", "manifest.json")
+NAMES = ("record.json", "mesh.json", "tracks.json", "motion.json", "manifest.json")
 
 
 def published(name: str) -> dict[str, Any]:
@@ -71,6 +71,18 @@ def test_record_lists_every_column_in_order() -> None:
     assert by_name["offset"]["filled_by"] == "common code"
     assert by_name["smplx_transl"]["unit"] == "m"
     assert {key: content["example"][key] for key in spec_json(EXAMPLE)} == spec_json(EXAMPLE)
+
+
+def test_meshes_are_described_as_they_are_written() -> None:
+    content = published("mesh.json")
+    example = content["example"]
+    schema = mesh_schema(example["family"], example["vertices"])
+    assert [entry["name"] for entry in content["columns"]] == schema.names == ["part_row", "vertices"]
+    assert [entry["arrow"] for entry in content["columns"]] == [str(field.type) for field in schema]
+    metadata = {key.decode(): value.decode() for key, value in schema.field("vertices").metadata.items()}
+    entry = content["columns"][1]
+    assert metadata == {"unit": entry["unit"], "frame": entry["frame"], "family": example["family"]}
+    assert entry["unit"] == "m"
 
 
 def manifest(**values: Any) -> dict[str, Any]:

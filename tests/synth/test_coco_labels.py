@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from hmtools.synth.actors import Posed, make_actors, pose_actors
 from hmtools.synth.coco_labels import PARTS, crowd_label, person_label
 from hmtools.synth.scene import make_figure
 
 LENGTHS = {"keypoints": 51, "foot_kpts": 18, "face_kpts": 204, "lefthand_kpts": 63, "righthand_kpts": 63}
 
 
+@cache
+def bodies() -> list[Posed]:
+    return pose_actors(make_actors(np.random.default_rng(0), 15, 1, up="-y", spacing=0), vertices=False)
+
+
 def label(*quirks: str, seed: int = 0, complete: bool = False) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    figure = make_figure(rng, 320, 240, overhang=0.35 if "partly_outside" in quirks else 0.0)
+    overhang = 0.35 if "partly_outside" in quirks else 0.0
+    figure = make_figure(rng, bodies()[seed], 320, 240, overhang=overhang)
     return person_label(rng, figure, 320, 240, quirks, complete=complete)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import hmtools
 from hmtools import synth
+from hmtools.bodies.standin.cache import standin_hash
 from hmtools.core.errors import LayoutError, UsageError
 from hmtools.synth import MARKER, layout, layout_names, make_miniature
 from hmtools.synth.layouts import Request, mscoco
@@ -53,7 +54,7 @@ def test_example_in_the_module() -> None:
             "split 'val2018' is not one of train2017, val2017; did you mean 'val2017'",
         ),
         ({"splits": ()}, "at least one split is needed"),
-        ({"variant": "zip"}, "variant 'zip' is not one of images, flat"),
+        ({"variant": "zip"}, "variant 'zip' is not one of images, flat, osx"),
     ],
 )
 def test_impossible_requests(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -74,10 +75,11 @@ def test_marker(tmp_path: Path) -> None:
         "generator": f"hmtools {hmtools.__version__}",
         "layout": "mscoco",
         "seed": 0,
-        "standin_sha256": None,
+        "standin_sha256": standin_hash(),
         "frames": 2,
         "people": 1,
         "size": [100, 80],
+        "render": False,
         "splits": ["val2017", "train2017"],
     }
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Layout", "Request"]
+__all__ = ["MAX_PEOPLE", "Layout", "Request"]
+
+MAX_PEOPLE = 50
+"""Most people that one image can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class Request:
         width: usual image width in pixels; oddities of a dataset may differ from it.
         height: usual image height in pixels.
         splits: official split names, each once.
+        render: draw people for eyes instead of positions for tests.
         variant: which of the layout's ``variants`` of the tree to write.
         advance: call it after each image.
     """
@@ -37,6 +41,7 @@ class Request:
     height: int
     splits: tuple[str, ...]
     variant: str
+    render: bool
     advance: Callable[[], None]
 
 
@@ -50,6 +55,7 @@ class Layout:
         splits: official split names that can be made.
         default_splits: those made when none is named.
         variants: forms of the tree that readers of the dataset accept; the first is the usual one.
+        people: fewest and most people that an image of this set can show.
         write: writes the tree and the truth file below ``request.root``.
     """
 
@@ -59,3 +65,4 @@ class Layout:
     default_splits: tuple[str, ...]
     variants: tuple[str, ...]
     write: Callable[[Request], None]
+    people: tuple[int, int] = (0, MAX_PEOPLE)

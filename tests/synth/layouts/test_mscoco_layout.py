@@ -53,22 +53,25 @@ class World:
     truth: Truth
     whole: dict[str, Any]
     body: dict[str, Any]
+    fits: dict[str, Any]
 
 
-def load(root: Path, split: str = "val2017") -> World:
+def load(root: Path, split: str = "train2017") -> World:
     word = split.removesuffix("2017")
+    fits = root / "annotations/MSCOCO_train_SMPLX_all_NeuralAnnot.json"
     return World(
         root,
         read_truth(root),
         json.loads((root / f"annotations/coco_wholebody_{word}_v1.0.json").read_text()),
         json.loads((root / f"annotations/person_keypoints_{split}.json").read_text()),
+        json.loads(fits.read_text()) if split == "train2017" and fits.exists() else {},
     )
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("world") / "MSCOCO"
-    make_miniature("mscoco", root, frames=8, people=2, seed=1, size=(320, 240))
+    make_miniature("mscoco", root, frames=8, people=2, seed=1, size=(320, 240), splits=("train2017",))
     return load(root)
 
 
@@ -83,12 +86,13 @@ def decoded(world: World, image: ImageTruth, flags: int = cv2.IMREAD_IGNORE_ORIE
 
 def test_tree(world: World) -> None:
     folders = {str(path.relative_to(world.root)) for path in world.root.rglob("*") if path.is_dir()}
-    assert folders == {"images", "images/val2017", "annotations"}
+    assert folders == {"images", "images/train2017", "annotations"}
     assert {path.name for path in (world.root / "annotations").iterdir()} == {
-        "coco_wholebody_val_v1.0.json",
-        "person_keypoints_val2017.json",
+        "coco_wholebody_train_v1.0.json",
+        "person_keypoints_train2017.json",
+        "MSCOCO_train_SMPLX_all_NeuralAnnot.json",
     }
-    assert {path.name for path in (world.root / "images/val2017").iterdir()} == {
+    assert {path.name for path in (world.root / "images/train2017").iterdir()} == {
         f"{row['id']:012d}.jpg" for row in world.whole["images"]
     }
 
@@ -149,31 +153,36 @@ def test_keys_and_types_of_the_official_files(world: World, name: str) -> None:
 
 
 def test_truth_is_what_the_files_say(world: World) -> None:
-    images = {row["id"]: row for row in world.whole["images"]}
-    assert [image.image_id for image in world.truth.images] == list(images)
-    seen: dict[int, int] = defaultdict(int)
+    images = {str(row["id"]): row for row in world.whole["images"]}
+    truth = {image.file: image for image in world.truth.images}
+    assert [image.source_id for image in world.truth.images] == list(images)
+    seen: dict[str, int] = defaultdict(int)
     for person, row in zip(world.truth.people, world.whole["annotations"], strict=True):
-        image = images[row["image_id"]]
-        assert (person.annotation_id, person.image_id) == (row["id"], row["image_id"])
-        assert person.file == f"images/val2017/{image['file_name']}"
-        assert person.person == seen[person.image_id]
-        seen[person.image_id] += 1
+        image, columns = images[str(row["image_id"])], person.columns
+        assert person.source_id == str(row["id"])
+        assert person.file == columns["image_path"] == f"images/train2017/{image['file_name']}"
+        assert (columns["sequence"], columns["frame"]) == ("train2017", truth[person.file].frame)
+        assert (columns["width"], columns["height"]) == (image["width"], image["height"])
+        assert columns["person"] == seen[person.file]
+        seen[person.file] += 1
         joined = [
             *(row["keypoints"] + row["foot_kpts"] + row["face_kpts"] + row["lefthand_kpts"]),
             *row["righthand_kpts"],
         ]
-        np.testing.assert_array_equal(person.keypoints2d.ravel(), joined)
-        assert person.num_keypoints == row["num_keypoints"] == (person.keypoints2d[:17, 2] > 0).sum()
-        assert list(person.bbox_xywh) == row["bbox"]
+        points = np.array(joined, np.float64).reshape(133, 3)
+        points[:, 2] = points[:, 2] > 0
+        np.testing.assert_array_equal(columns["keypoints2d_original"], points)
+        assert row["num_keypoints"] == points[:17, 2].sum()
+        assert columns["bbox_xywh"].tolist() == [*row["bbox"], 1]
+        flags = world.fits.get(person.source_id, {"smplx_param": {}})["smplx_param"]
         for mine, official in (("face", "face"), ("lhand", "lefthand"), ("rhand", "righthand")):
-            box = row[f"{official}_box"]
-            assert list(getattr(person, f"{mine}_bbox_xywh")) == box
-            assert getattr(person, f"{mine}_valid") == row[f"{official}_valid"]
-            assert getattr(person, f"{mine}_usable") == (row[f"{official}_valid"] and box[2] * box[3] > 0)
-    for image in world.truth.images:
-        assert seen[image.image_id] == image.people
-        official = images[image.image_id]
-        assert (image.width, image.height) == (official["width"], official["height"])
+            box, valid = row[f"{official}_box"], row[f"{official}_valid"]
+            found = columns[f"{mine}_bbox_xywh"]
+            assert (found is not None) == (valid and box[2] * box[3] > 0)
+            assert found is None or found.tolist() == [*box, 1]
+            assert columns[f"valid_{mine}"] == flags.get(f"{mine}_valid", valid)
+    for image_truth in world.truth.images:
+        assert seen[image_truth.file] == image_truth.people
 
 
 def test_every_quirk_occurs(world: World) -> None:
@@ -182,16 +191,19 @@ def test_every_quirk_occurs(world: World) -> None:
     assert set(quirks) == {
         *("crowd", "no_keypoints", "empty_box", "invalid_lefthand", "invalid_face", "zero_area_hand"),
         *("partly_outside", "fractional_visibility"),
+        *("nested_lists", "no_fit_flags", "contradicting_flags", "wide_betas", "without_fit"),
     }
     assert {quirk for quirk, person in quirks.items() if person.rejected} == {
         "crowd",
         "no_keypoints",
         "empty_box",
     }
-    assert quirks["zero_area_hand"].rhand_valid
-    assert not quirks["zero_area_hand"].rhand_usable
-    assert quirks["partly_outside"].bbox_xywh[0] < 0
-    assert set(np.unique(quirks["fractional_visibility"].keypoints2d[91:, 2] % 1)) != {0.0}
+    rows = {str(row["id"]): row for row in world.whole["annotations"]}
+    assert rows[quirks["zero_area_hand"].source_id]["righthand_valid"]
+    assert quirks["zero_area_hand"].columns["rhand_bbox_xywh"] is None
+    assert quirks["partly_outside"].columns["bbox_xywh"][0] < 0
+    fractions = rows[quirks["fractional_visibility"].source_id]["righthand_kpts"][2::3]
+    assert set(np.array(fractions) % 1) != {0.0}
     crowd = next(row for row in world.whole["annotations"] if row["iscrowd"])
     assert set(crowd["segmentation"]) == {"counts", "size"}
     assert crowd["id"] > 2**32
@@ -200,14 +212,16 @@ def test_every_quirk_occurs(world: World) -> None:
     assert any(image.width < image.height for image in images)
     assert [image.orientation for image in images].count(6) == 1
     assert [image.colour for image in images].count(False) == 1
-    assert {0, 1, 2} <= {v for person in people for v in person.keypoints2d[:17, 2]}
+    assert {0, 1, 2} <= {v for row in rows.values() for v in row["keypoints"][2::3]}
 
 
 @pytest.mark.parametrize(("frames", "people"), [(4, 2), (7, 1), (1, 6), (3, 3)])
 def test_quirks_need_few_people(tmp_path: Path, frames: int, people: int) -> None:
-    make_miniature("mscoco", tmp_path, frames=frames, people=people, seed=0, size=(96, 96))
+    make_miniature(
+        "mscoco", tmp_path, frames=frames, people=people, seed=0, size=(96, 96), splits=("train2017",)
+    )
     truth = read_truth(tmp_path)
-    assert len({quirk for person in truth.people for quirk in person.quirks}) == 8
+    assert len({quirk for person in truth.people for quirk in person.quirks}) == 13
     empty = sum(image.people == 0 for image in truth.images)
     assert len(truth.people) == (frames - empty) * people + 1
     if frames > 1:
@@ -219,7 +233,7 @@ def test_quirks_need_few_people(tmp_path: Path, frames: int, people: int) -> Non
 def test_rejected_people_stand_before_kept_ones(world: World) -> None:
     by_image = defaultdict(list)
     for person in world.truth.people:
-        by_image[person.image_id].append(person.rejected is None)
+        by_image[person.file].append(person.rejected is None)
     mixed = [kept for kept in by_image.values() if len(set(kept)) == 2]
     assert len(mixed) == 3
     assert all(kept == sorted(kept) for kept in mixed)
@@ -265,7 +279,7 @@ def test_figures_are_painted_where_labels_are(world: World) -> None:
         if person.file not in colour:
             continue
         blue = decoded(world, colour[person.file])[..., 2]
-        for x, y, v in person.keypoints2d[[0, 5, 6, 7, 8, 13, 14]]:
+        for x, y, v in person.columns["keypoints2d_original"][[0, 5, 6, 7, 8, 13, 14]]:
             if v > 0:
                 assert blue[int(y), int(x)] > 200
                 checked += 1
@@ -275,7 +289,8 @@ def test_figures_are_painted_where_labels_are(world: World) -> None:
 def test_same_arguments_same_bytes(tmp_path: Path, world: World) -> None:
     code = (
         "import sys; from pathlib import Path; from hmtools.synth import make_miniature\n"
-        "make_miniature('mscoco', Path(sys.argv[1]), frames=8, people=2, seed=1, size=(320, 240))"
+        "make_miniature('mscoco', Path(sys.argv[1]), frames=8, people=2, seed=1, size=(320, 240),"
+        " splits=('train2017',))"
     )
     env = {**os.environ, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], check=True, env=env)
@@ -283,13 +298,13 @@ def test_same_arguments_same_bytes(tmp_path: Path, world: World) -> None:
 
 
 def test_other_seed_other_world(tmp_path: Path, world: World) -> None:
-    make_miniature("mscoco", tmp_path, frames=8, people=2, seed=2, size=(320, 240))
+    make_miniature("mscoco", tmp_path, frames=8, people=2, seed=2, size=(320, 240), splits=("train2017",))
     mine, other = tree(tmp_path), tree(world.root)
     assert len(set(mine.values()) & set(other.values())) == 1  # the image with nobody in it
 
 
 def test_a_split_does_not_depend_on_the_other(tmp_path: Path, world: World) -> None:
-    both = ("train2017", "val2017")
+    both = ("val2017", "train2017")
     make_miniature("mscoco", tmp_path, frames=8, people=2, seed=1, size=(320, 240), splits=both)
     mine, other = tree(tmp_path), tree(world.root)
     assert {name: mine[name] for name in other if "/" in name} == {n: other[n] for n in other if "/" in n}
@@ -298,7 +313,7 @@ def test_a_split_does_not_depend_on_the_other(tmp_path: Path, world: World) -> N
         for split, parity in ((train, 0), (val, 1)):  # so that no number of rows makes them meet
             rows = [row for row in split.whole[section] if not row.get("iscrowd")]
             assert {row["id"] % 2 for row in rows} == {parity}
-    assert [image.split for image in train.truth.images] == ["train2017"] * 8 + ["val2017"] * 8
+    assert [image.split for image in train.truth.images] == ["val2017"] * 8 + ["train2017"] * 8
 
 
 def test_flat_variant(tmp_path: Path) -> None:
@@ -310,7 +325,7 @@ def test_flat_variant(tmp_path: Path) -> None:
 
 def test_world_without_people(tmp_path: Path) -> None:
     make_miniature("mscoco", tmp_path, frames=3, people=0, seed=1, size=(100, 80))
-    world = load(tmp_path)
+    world = load(tmp_path, "val2017")
     assert world.whole["annotations"] == world.body["annotations"] == []
     assert len(world.truth.images) == 3
     assert world.truth.people == ()
@@ -321,6 +336,6 @@ def test_2000_frames_in_a_minute(tmp_path: Path) -> None:
     import time
 
     began = time.perf_counter()
-    make_miniature("mscoco", tmp_path, frames=2000, people=2, seed=0)
+    make_miniature("mscoco", tmp_path, frames=2000, people=3, seed=0, splits=("train2017",))
     assert time.perf_counter() - began < 60
     assert len(read_truth(tmp_path).images) == 2000
