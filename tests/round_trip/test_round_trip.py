@@ -7,6 +7,8 @@ has a module ``tests/round_trip/cases/<name>.py`` with a ``CASE``; one without f
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,8 +63,12 @@ def run(name: str, root: Path, out: Path, **options: Any) -> list[SplitReport]:
     return convert(name, root=root, out=out, options=case(name).options, **chosen | options)
 
 
-def converted(name: str, root: Path, out: Path) -> dict[str, Shards]:
-    reports = run(name, root, out)
+def first(name: str) -> list[str]:
+    return list(case(name).synth["splits"][:1])
+
+
+def converted(name: str, root: Path, out: Path, **options: Any) -> dict[str, Shards]:
+    reports = run(name, root, out, **options)
     assert all(report.outcome.ok for report in reports), [report.outcome.failed for report in reports]
     return {report.plan.task.split: hmtools.open(report.plan.task.out) for report in reports}
 
@@ -92,13 +98,15 @@ def test_every_rule_matters(
     name: str, mutation: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case(name).mutations[mutation](monkeypatch)
-    found = converted(name, world, tmp_path)
-    assert mismatches(world, found, pixels=mutation in case(name).pixels) != []
+    pixels = mutation in case(name).pixels
+    # What cannot be seen in pixels is looked for without them, in the split that says most.
+    found = converted(name, world, tmp_path, **({} if pixels else {"images": "none", "splits": first(name)}))
+    assert mismatches(world, found, pixels=pixels) != []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lost_unit_comes_back_as_it_was(name: str, world: Path, tmp_path: Path) -> None:
-    folder = run(name, world, tmp_path)[0].plan.task.out
+    folder = run(name, world, tmp_path, splits=first(name))[0].plan.task.out
 
     def stored() -> dict[str, bytes]:
         files = (path for path in folder.iterdir() if path.is_file() and path.name != "manifest.json")
@@ -108,7 +116,7 @@ def test_a_lost_unit_comes_back_as_it_was(name: str, world: Path, tmp_path: Path
     (folder / ".job/done/u00000.json").unlink()
     for lost in folder.glob("*-u00000-*"):
         lost.unlink()
-    assert run(name, world, tmp_path)[0].outcome.ok
+    assert run(name, world, tmp_path, splits=first(name))[0].outcome.ok
     assert stored() == before
 
 
@@ -118,16 +126,17 @@ def test_damaged_labels_are_an_error_that_names_them_or_counted(
     name: str, damage: str, world: Path, tmp_path: Path
 ) -> None:
     kind = all_datasets()[name](case(name).options)
-    split = case(name).synth["splits"][0]
-    for number, source in enumerate(kind.inputs(world, split)):
+    inputs = kind.inputs(world, first(name)[0])
+    for number, source in enumerate({re.sub(r"\d+", "", path.name): path for path in inputs}.values()):
         root = tmp_path / f"{number}"
-        shutil.copytree(world, root)
+        shutil.copytree(world, root, copy_function=os.link)
         path = root / source.relative_to(world)
         data = path.read_bytes()
+        path.unlink()
         path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "noise": b"\xff\x00{[" * 50}[damage])
         refused, outcome = "", None
         try:
-            outcome = run(name, root, tmp_path / f"out{number}", splits=[split])[0].outcome
+            outcome = run(name, root, tmp_path / f"out{number}", splits=first(name), images="none")[0].outcome
         except HmtoolsError as error:
             refused = str(error)
         if outcome is None:

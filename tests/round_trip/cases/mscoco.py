@@ -130,7 +130,7 @@ def _moved_by_two_millimetres(record: Record) -> None:
 
 
 CASE = Case(
-    synth={"frames": 6, "people": 3, "size": (320, 240), "splits": ("train2017", "val2017")},
+    synth={"frames": 4, "people": 2, "size": (320, 240), "splits": ("train2017", "val2017")},
     mutations={
         "face after the hands": _hands_before_face,
         "hand boxes swapped": _hands_swapped,
