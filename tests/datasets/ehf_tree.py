@@ -7,12 +7,19 @@ scanner's frame. Pictures are small and the camera file scaled to them.
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from hmtools.convert.run import convert
+from hmtools.datasets.base import Rejected
+from hmtools.datasets.ehf import Ehf
+from hmtools.humandata.record import Record
 from tests.datasets.coco_tree import picture, write_picture
 from tests.datasets.ply_bytes import ply_bytes
 
@@ -25,9 +32,16 @@ __all__ = [
     "VERTICES",
     "annotation",
     "cam_mesh",
+    "copies",
+    "data",
+    "flat",
     "image_row",
     "joints",
+    "kept",
+    "left_out",
+    "read",
     "rotation",
+    "run",
     "write_frame",
     "write_labels",
     "write_tree",
@@ -145,3 +159,44 @@ def write_tree(
         rows = list(frames)[::-1]
         write_labels(folder, [image_row(n) for n in frames], [annotation(n) for n in rows])
     return root
+
+
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both trees of frames 1, 2 and 100; nobody writes to them."""
+    base = tmp_path_factory.mktemp("ehf")
+    return {name: write_tree(base / name, data=name == "data") for name in ("flat", "data")}
+
+
+@pytest.fixture
+def flat(copies: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(copies["flat"], tmp_path / "EHF"))
+
+
+@pytest.fixture
+def data(copies: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(copies["data"], tmp_path / "EHF"))
+
+
+def read(root: Path, **options: str) -> list[Record | Rejected]:
+    dataset = Ehf(options)
+    units = pickle.loads(pickle.dumps(dataset.plan(root, "test")))
+    return [found for unit in units for found in dataset.read(root, unit)]
+
+
+def kept(found: Sequence[Record | Rejected]) -> dict[str, Record]:
+    return {record.source_frame or "": record for record in found if isinstance(record, Record)}
+
+
+def left_out(found: Sequence[Record | Rejected]) -> list[tuple[str, str]]:
+    rows = [row for row in found if isinstance(row, Rejected)]
+    assert not any(row.by_rule for row in rows)
+    assert all(row.detail for row in rows)
+    return [(row.reason, row.source) for row in rows]
+
+
+def run(root: Path, out: Path, **options: Any) -> Path:
+    """Convert inline, without body models."""
+    (report,) = convert("ehf", root=root, out=out, workers=0, progress=False, **options)
+    assert report.outcome.ok, report.outcome.failed
+    return Path(report.plan.task.out)
