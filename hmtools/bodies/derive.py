@@ -14,7 +14,6 @@ beyond the fold of its lens).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from hmtools.bodies.mesh_joints import mesh_joints
 from hmtools.bodies.mixed import BodyLayers
 from hmtools.bodies.model import FAMILIES, VERTICES, Family, Gender
 from hmtools.bodies.neutral import NeutralBetas
+from hmtools.bodies.one_thread import one_thread
 from hmtools.bodies.params import POSE_PARTS, BodyParams
 from hmtools.bodies.pending import families_pending, settle
 from hmtools.core.errors import AssetError
@@ -135,7 +135,7 @@ class Deriver:
                 continue
             try:
                 layer = self._layers[family].layer(gender)
-                with torch.inference_mode(), _one_thread():
+                with torch.inference_mode(), one_thread():
                     output = layer(_params(family, rows), vertices=False)
             except AssetError as error:
                 self.needs[key] = str(error).splitlines()[0]
@@ -163,17 +163,6 @@ class Deriver:
                 self.needs[f"{family}_neutral"] = str(error).splitlines()[0]
                 continue
             record.betas_neutral = fit.betas.astype(np.float32)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread of torch, so that sums have one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _get(record: Record, family: str, name: str) -> Any:
@@ -205,7 +194,7 @@ def _params(family: Family, records: Sequence[Record]) -> BodyParams:
 
 def _rest_pelvis(layer: BodyLayer, record: Record) -> NDArray[np.float64]:
     """One body at a time: the last bit of a translation must not depend on who else is in the batch."""
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), one_thread():
         pelvis: NDArray[np.float64] = layer.rest_pelvis(_params(layer.family, [record]))[0].numpy()
         return pelvis
 

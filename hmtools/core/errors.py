@@ -6,6 +6,7 @@
     ├── UsageError       a wrong argument, setting, option or query                  exit 2
     ├── LayoutError      files or folders are not where the layout says              exit 2
     ├── SchemaError      a record, shard or manifest breaks the schema               exit 1
+    ├── CountedError     an image or mesh that is rejected and counted by reason     exit 1
     ├── GeometryError    numbers without an answer: an empty box, a point behind   exit 1
     ├── AssetError       a body model or auxiliary file is missing or wrong          exit 2
     ├── UnsafeFileError  a pickle, tar or image that is refused for safety           exit 1
@@ -26,6 +27,7 @@ from collections.abc import Iterable
 __all__ = [
     "AssetError",
     "CheckpointError",
+    "CountedError",
     "GeometryError",
     "HmtoolsError",
     "LayoutError",
@@ -85,6 +87,18 @@ class CheckpointError(HmtoolsError):
     """Weights that do not fit the model."""
 
     exit_code = 2
+
+
+class CountedError(HmtoolsError):
+    """Bad data of one person or image: ``reason`` is what it is counted under, ``detail`` what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)  # as they are, so that the error survives pickling
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class LockedError(HmtoolsError):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmtools.core.errors import HmtoolsError
+from hmtools.core.errors import CountedError
 
 __all__ = [
     "MAX_PIXELS",
@@ -39,19 +39,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-frame markers hold the size
 
 
-class ImageError(HmtoolsError):
+class ImageError(CountedError):
     """An image that cannot be used; ``reason`` is the word it is counted under.
 
     Reasons: ``image_empty``, ``image_truncated``, ``image_unreadable``, ``image_too_large``.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)  # as they are, so that the error survives pickling
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)

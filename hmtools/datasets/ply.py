@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from hmtools.core.errors import HmtoolsError
+from hmtools.core.errors import CountedError
 
 __all__ = ["MAX_BYTES", "MAX_ROWS", "PlyError", "PlyMesh", "parse_ply", "read_ply"]
 
@@ -42,19 +42,11 @@ _INDICES = ("vertex_indices", "vertex_index")
 _NUMERIC = b"0123456789+-.eE \t\r\n"
 
 
-class PlyError(HmtoolsError):
+class PlyError(CountedError):
     """A PLY file that cannot be used; ``reason`` is the word it is counted under.
 
     Reasons: ``mesh_empty``, ``mesh_truncated``, ``mesh_unreadable``, ``mesh_too_large``.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)  # as they are, so that the error survives pickling
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

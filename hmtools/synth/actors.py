@@ -8,8 +8,7 @@ in the frame of the world: a converter that moves parameters into a camera is pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -257,6 +256,7 @@ def pose_actors(actors: Sequence[Actor], *, vertices: bool = True, root: Path | 
     import torch
 
     from hmtools.bodies.assets import standin_dir
+    from hmtools.bodies.one_thread import one_thread
     from hmtools.bodies.params import BodyParams
 
     if not actors:
@@ -269,7 +269,7 @@ def pose_actors(actors: Sequence[Actor], *, vertices: bool = True, root: Path | 
     params = BodyParams.of(_together(actors, lengths), dtype=torch.float64)
     size = _MESHES_AT_ONCE if vertices else _JOINTS_AT_ONCE
     found: dict[str, list[Array]] = {"vertices": [], "joints": []}
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), one_thread():
         for start in range(0, len(genders), size):
             rows = range(start, min(start + size, len(genders)))
             output = layers(params.select(rows), [genders[row] for row in rows], vertices=vertices)
@@ -306,16 +306,3 @@ def _together(actors: Sequence[Actor], lengths: Sequence[int]) -> dict[str, Any]
     if any(a.kid for a in actors):
         values["kid"] = joined(np.full(n, a.kid) for a, n in rows)
     return values
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums come out in the same order on every machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
