@@ -159,7 +159,7 @@ def _standin(
     from hmtools.bodies.assets import copy_standin
 
     copy_standin(out)
-    typer.echo(f"wrote the stand-in body to {out}\nHMTOOLS_BODY_MODELS={out} hmtools body list shows it")
+    typer.echo(f"wrote the stand-in body to {out}\nHMTOOLS_BODY_MODELS={out} hmtools body list   # shows it")
 
 
 def _roots(folder: Path | None) -> tuple[Path, ...]:

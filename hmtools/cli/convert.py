@@ -104,10 +104,11 @@ def convert(
         "root": folder or root, "out": out, "splits": split or [], "options": options, "images": policy,
         "every": every, "limit": limit, "only": only or [], "strict": strict, "allow_standin": allow_standin,
     }  # fmt: skip
+    looking = arguments | {"allow_standin": True}  # nothing is derived by looking
     if check:
-        raise typer.Exit(_check(dataset, arguments, as_json=as_json))
+        raise typer.Exit(_check(dataset, looking, as_json=as_json))
     if dry_run:
-        _dry_run(dataset, arguments, workers, as_json=as_json)
+        _dry_run(dataset, looking, workers, as_json=as_json)
         return
     from hmtools.cli.convert_report import announce, print_json, print_reports
     from hmtools.convert.run import convert as run

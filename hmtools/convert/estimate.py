@@ -11,6 +11,7 @@ from pathlib import Path
 from hmtools.convert.run import Plan
 from hmtools.convert.unit import convert_unit
 from hmtools.core.errors import UnsafeFileError
+from hmtools.datasets.base import Rejected
 from hmtools.humandata.record import Record
 from hmtools.shards.sidecar import MESH_SUFFIX
 
@@ -72,7 +73,8 @@ def missing_images(plan: Plan, most: int = 1000) -> tuple[int, list[str]]:
     """Look for up to ``most`` images of a plan, from units spread over it.
 
     Returns:
-        How many were looked for, and the paths (relative to the root) of those that are not there.
+        How many were looked for, and the paths (relative to the root) of those that are not there; with the
+        other files of a person that reading found missing.
     """
     step = -(-len(plan.units) // 10) or 1
     units = plan.units[::step]
@@ -82,6 +84,9 @@ def missing_images(plan: Plan, most: int = 1000) -> tuple[int, list[str]]:
     for unit in units:
         before = len(checked)
         for found in plan.task.dataset.read(plan.task.root, unit):
+            if isinstance(found, Rejected) and found.reason.endswith("_missing"):  # a mesh, say
+                lost.append(found.detail.partition(":")[0])
+                checked.add(lost[-1])
             name = found.image_path if isinstance(found, Record) else None
             if name is None or name in checked:
                 continue

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hmtools.convert.bodies import choose_bodies
+from hmtools.convert.bodies import choose_bodies, is_miniature
 from hmtools.convert.finalise import finalise_split, package_versions
 from hmtools.convert.unit import ConvertTask, convert_unit
 from hmtools.core.errors import LayoutError, UsageError, nearest
@@ -24,6 +24,7 @@ from hmtools.datasets.registry import all_datasets, get_dataset
 from hmtools.engine.job import Job, Outcome, Unit
 from hmtools.engine.local import run_local
 from hmtools.humandata.schema import SCHEMA_VERSION
+from hmtools.synth.truth import TRUTH
 
 __all__ = ["IMAGE_POLICIES", "Plan", "SplitReport", "convert", "make_plans", "resolve_root", "wanted_splits"]
 
@@ -107,6 +108,8 @@ def make_plans(
             f"--name {dataset.stored_as}: that is the name of an official dataset; choose another"
         )
     where = resolve_root(dataset, root, settings)
+    if is_miniature(where) and not (where / TRUTH).is_file():
+        raise LayoutError(f"{where}: an unfinished miniature; delete it and run `hmtools synth` again")
     if images is not None and images not in IMAGE_POLICIES:
         raise UsageError(f"--images: expected {' | '.join(IMAGE_POLICIES)}, found {images!r}")
     for number, flag in ((every, "--every"), (limit, "--limit")):
@@ -212,11 +215,17 @@ def _fingerprint(plan: Plan) -> dict[str, Any]:
         "dataset": task.dataset.stored_as,
         "split": task.split,
         "options": plan.options,
-        "body_model": task.bodies.facts if task.bodies else None,
+        "body_model": _body_words(task),
         "inputs": inputs,
         "plan": hashlib.sha256(b"".join(_canonical(list(plan.units)))).hexdigest(),
         "versions": {**package_versions(), "schema": SCHEMA_VERSION},
     }
+
+
+def _body_words(task: ConvertTask) -> str:
+    """One value, so that the message about another one can be read."""
+    facts = task.bodies.facts if task.bodies else None
+    return "none" if facts is None else f"{facts['family']} {facts['sha256'][:16]}"
 
 
 def _canonical(value: Any) -> Iterator[bytes]:

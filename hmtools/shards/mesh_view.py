@@ -41,7 +41,10 @@ def with_mesh(tile: Tile, shards: Shards, row: int) -> Tile:
         return tile
     found = _vertices(shards, row, record)
     if found is None:
-        return tile
+        known = any(record.get(f"{family}_transl") is not None for family in _FAMILIES)
+        if not known and shards.mesh(row) is None:
+            return tile
+        return replace(tile, caption={**tile.caption, "mesh": "not drawn: its body model is not at hand"})
     from hmtools.viz.mesh import Camera, Mesh, person_colour
     from hmtools.viz.mesh_overlay import overlay_mesh
     from hmtools.viz.shade import render

@@ -232,6 +232,7 @@ def test_other_models_are_another_conversion(golden: Path, root: Path, tmp_path:
 
 def miniature(root: Path, standin_sha256: str | None) -> Path:
     (root / ".hmtools-miniature.json").write_text(json.dumps({"standin_sha256": standin_sha256}))
+    (root / ".hmtools-truth.json").touch()
     return root
 
 
@@ -272,6 +273,12 @@ def test_real_data_is_not_derived_with_the_standin_unless_asked(
     derive_split(later, workers=0, progress=False, settings=standin, allow_standin=True)
     for split in (folder, later):
         assert read_manifest(split).body_words().startswith("STAND-IN")
+
+
+def test_an_unfinished_miniature_is_no_download(root: Path, tmp_path: Path, empty: Path) -> None:
+    (miniature(root, standin_hash()) / ".hmtools-truth.json").unlink()
+    with pytest.raises(LayoutError, match="unfinished miniature; delete it"):
+        run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
 
 
 def test_sets_without_bodies_need_no_models(root: Path, empty: Path) -> None:

@@ -15,6 +15,7 @@ from hmtools.convert.estimate import estimate, missing_images
 from hmtools.convert.run import Plan, make_plans
 from hmtools.datasets import coco
 from hmtools.engine.job import Result, Unit
+from hmtools.synth import make_miniature
 from tests.datasets.coco_tree import image_row, person, run, write_tree
 
 
@@ -134,3 +135,13 @@ def test_time(tmp_path: Path) -> None:
     run(root, tmp_path / "out")
     seconds = time.perf_counter() - began
     assert seconds / 3 < found.seconds < 3 * seconds
+
+
+def test_missing_meshes_are_listed_beside_images(tmp_path: Path) -> None:
+    make_miniature("ehf", tmp_path / "EHF", 4, 1, 1, (160, 120))
+    for name in ("02_align.ply", "03_img.png", "03_img.jpg"):
+        (tmp_path / "EHF" / name).unlink()
+    (plan,) = make_plans("ehf", root=tmp_path / "EHF", out=tmp_path / "out")
+    looked, lost = missing_images(plan)
+    assert looked == 4
+    assert sorted(lost) == ["02_align.ply", "03_img.png"]

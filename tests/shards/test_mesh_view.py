@@ -86,7 +86,9 @@ def test_no_mesh_with_another_body_model(shards: Shards, tmp_path: Path) -> None
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     other = hmtools.open(tmp_path)
     plain = tile(other, 0)
-    assert with_mesh(plain, other, 0) is plain
+    shown = with_mesh(plain, other, 0)
+    assert shown.image is plain.image
+    assert shown.caption["mesh"] == "not drawn: its body model is not at hand"
     _load.cache_clear()
 
 
