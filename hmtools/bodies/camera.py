@@ -7,7 +7,7 @@ moved vertices are therefore::
     global_orient' = R R_go
     transl'        = R (o + transl) + t - o
 
-Leaving ``o`` out is wrong by ``(R - I) o``, 30 to 70 cm for SMPL-X. ``o`` depends on gender, betas, kid
+Leaving ``o`` out is wrong by ``(R - I) o``, up to twice its length. ``o`` depends on gender, betas, kid
 weight and (in a few files) expression, so it is asked for: ``BodyLayers.rest_pelvis``. The same holds for
 SMPL, SMPL-H and SMPL-X. The 17 points of SMPL-X's jaw contour are the exception among the joints: they depend
 on the heading in the current frame.

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hmtools.bodies.assets import load_model
 from hmtools.bodies.layers import NATIVE_JOINTS, BodyLayer
 from hmtools.bodies.mesh_joints import mesh_joints
 from hmtools.bodies.mixed import BodyLayers
@@ -83,8 +82,11 @@ class Deriver:
 
     def __init__(self, roots: Sequence[Path] | None = None) -> None:
         self.needs: dict[str, str] = {}
-        self._roots = roots
-        self._layers = {f: BodyLayers(f, roots=roots, dtype=torch.float64) for f in FAMILIES}
+        self._layers = {
+            # Without their meshes: a process that derives three genders would hold half a gigabyte more.
+            f: BodyLayers(f, roots=roots, dtype=torch.float64, surface=False)
+            for f in FAMILIES
+        }
         self._neutral = NeutralBetas(roots=roots)
 
     def fill(self, records: Sequence[Record]) -> None:
@@ -100,68 +102,72 @@ class Deriver:
                     _fill_joints(posed)
             self._fill_neutral([r for r in batch if r.betas_neutral is None])
 
+    def _layer(self, family: Family, gender: Gender) -> BodyLayer | None:
+        """The layer of a gender, or None once it is known to be missing."""
+        key = f"{family}_{gender}"
+        if key in self.needs:
+            return None
+        try:
+            return self._layers[family].layer(gender)
+        except AssetError as error:
+            self.needs[key] = str(error).splitlines()[0]
+            return None
+
+    def _usable(self, record: Record, family: Family) -> BodyLayer | None:
+        """The layer that can pose this very body: what one body lacks must not cost the others theirs."""
+        layer = self._layer(family, _gender(record))
+        if layer is None:
+            return None
+        if record.kid and not layer.has_kid:
+            self.needs[f"{family}_kid_template"] = (
+                f"this needs the kid template ({family}_kid_template.npy), which is not here."
+            )
+            return None
+        most = {"betas": layer.num_betas, "expression": layer.num_expression}
+        for name, components in most.items():
+            found = len(_get(record, family, name)) if _get(record, family, name) is not None else 0
+            if found > components:
+                self.needs[f"{family}_{_gender(record)}_{name}"] = (
+                    f"the data has {found} {name}, {layer.model.path.name} has {components}: use a model "
+                    "file that has as many."
+                )
+                return None
+        return layer
+
     def _settle(self, record: Record) -> None:
         for family in families_pending(record):
-            key = f"{family}_{_gender(record)}"
-            if key in self.needs:
-                continue
-            try:
-                layer = self._layers[family].layer(_gender(record))
+            if (layer := self._usable(record, family)) is not None:
                 settle(record, family, layer.model, partial(_rest_pelvis, layer, record))
-            except AssetError as error:
-                self.needs[key] = str(error).splitlines()[0]
 
     def _meshed(self, records: Sequence[Record]) -> Iterator[_Posed]:
         """Bodies of which the source has the mesh and no parameters; one of SMPL's may be of two families."""
         for record in records:
-            key = f"smplx_{_gender(record)}"
             if record.mesh is None or len(record.mesh) != VERTICES["smplx"] or _has_body(record, "smplx"):
                 continue
-            if key in self.needs:
-                continue
-            try:
-                model = load_model("smplx", _gender(record), roots=self._roots)
-            except AssetError as error:
-                self.needs[key] = str(error).splitlines()[0]
-                continue
-            yield _Posed("smplx", record, *mesh_joints(model, record.mesh))
+            if (layer := self._layer("smplx", _gender(record))) is not None:
+                yield _Posed("smplx", record, *mesh_joints(layer.model, record.mesh))
 
     def _posed(self, family: Family, records: Sequence[Record]) -> Iterator[_Posed]:
-        genders = [_gender(record) for record in records]
-        for gender in dict.fromkeys(genders):
-            key = f"{family}_{gender}"
-            rows = [r for r, own in zip(records, genders, strict=True) if own == gender]
-            if key in self.needs:
-                continue
-            try:
-                layer = self._layers[family].layer(gender)
-                with torch.inference_mode(), one_thread():
-                    output = layer(_params(family, rows), vertices=False)
-            except AssetError as error:
-                self.needs[key] = str(error).splitlines()[0]
-                continue
-            joints = output.joints.numpy()
-            for row, own in zip(rows, joints, strict=True):
-                yield _Posed(family, row, own, _known(row, family, len(own)))
+        rows: dict[BodyLayer, list[Record]] = {}
+        for record in records:
+            if (layer := self._usable(record, family)) is not None:
+                rows.setdefault(layer, []).append(record)
+        for layer, own in rows.items():
+            with torch.inference_mode(), one_thread():
+                joints = layer(_params(family, own), vertices=False).joints.numpy()
+            for record, points in zip(own, joints, strict=True):
+                yield _Posed(family, record, points, _known(record, family, len(points)))
 
     def _fill_neutral(self, records: Sequence[Record]) -> None:
         for record in records:
             family = next((f for f in FAMILIES[::-1] if _get(record, f, "betas") is not None), None)
-            if (
-                family is None
-                or record.gender in (None, "neutral")
-                or record.kid
-                or record.valid_betas is False
-            ):
+            if family is None or _gender(record) == "neutral" or record.kid:
                 continue
-            key = f"{family}_{record.gender}"
-            if key in self.needs or f"{family}_neutral" in self.needs:
+            if record.valid_betas is False or getattr(record, f"valid_{family}", None) is False:
                 continue
-            try:
-                fit = self._neutral.fit(family, _gender(record), _get(record, family, "betas"))
-            except AssetError as error:
-                self.needs[f"{family}_neutral"] = str(error).splitlines()[0]
+            if self._usable(record, family) is None or self._layer(family, "neutral") is None:
                 continue
+            fit = self._neutral.fit(family, _gender(record), _get(record, family, "betas"))
             record.betas_neutral = fit.betas.astype(np.float32)
 
 

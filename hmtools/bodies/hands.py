@@ -2,9 +2,8 @@
 
 Records hold **absolute** hands: 15 axis-angle rotations a side against the flat rest hand, ``flat_hand_mean``
 true. Files written with ``flat_hand_mean`` false hold the difference from the model's mean hand, and most
-fits hold PCA coefficients of that difference. Mixing them up bends every finger by 10 to 30 degrees and is
-hard to see in a picture. The sum is one of axis-angle numbers, not of rotations: that is how the models
-define it.
+fits hold PCA coefficients of that difference. Mixing them up bends every finger by the mean hand and is hard
+to see in a picture. The sum is one of axis-angle numbers, not of rotations: that is how the models define it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 A set is taken by name wherever the body has that very joint; sets whose joints are *defined* by a regressor
 (Human3.6M, LSP, the nine extra joints) use its file. SMPL-X and SMPL-H have no COCO hips, there the
-skeleton's hips stand in, 2 to 6 cm away; SMPL takes them from ``J_regressor_extra.npy``.
+skeleton's hips stand in, which are other points; SMPL takes them from ``J_regressor_extra.npy``.
 """
 
 from __future__ import annotations

@@ -153,6 +153,7 @@ class BodyLayer(nn.Module):
         kid_template: (V, 3) metres, the template of a child, for bodies with a ``kid`` weight; it is moved to
             its own mean, as the ``smplx`` package does.
         dtype: float type of all arithmetic.
+        surface: whether meshes will be wanted; without, it is small and gives joints alone.
     """
 
     landmark_bary: Tensor
@@ -165,6 +166,7 @@ class BodyLayer(nn.Module):
         *,
         kid_template: Float[np.ndarray, "v 3"] | None = None,
         dtype: torch.dtype = torch.float32,
+        surface: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -191,7 +193,7 @@ class BodyLayer(nn.Module):
             dtype,
         )
         points = _Points.of(model)
-        self.surface = _Flesh(model, kid, points, np.arange(len(template)), dtype)
+        self.whole = _Flesh(model, kid, points, np.arange(len(template)), dtype) if surface else None
         self.points = _Flesh(model, kid, points, points.rows(), dtype)
         self.parents = np.array(model.parents)  # torch warns about read-only arrays
         if model.landmark_bary is not None and model.contour_bary is not None:
@@ -268,6 +270,13 @@ class BodyLayer(nn.Module):
                 part = axis_angle_to_matrix(value.reshape(len(value), count, 3)).expand(batch, count, 3, 3)
             parts.append(part)
         return torch.cat(parts, dim=1)
+
+    @property
+    def surface(self) -> _Flesh:
+        """All vertices of the mesh; UsageError where the layer was made without."""
+        if self.whole is None:
+            raise UsageError(f"the layer of {self.model.path.name} was made with surface=False: joints alone")
+        return self.whole
 
     def _landmarks(self, flesh: _Flesh, mesh: Tensor, rotations: Tensor) -> list[Tensor]:
         if not len(flesh.landmarks):

@@ -28,6 +28,7 @@ class BodyLayers:
         roots: folders to look for model files in; the setting ``body_models`` by default.
         dtype: float type of all arithmetic.
         device: where the layers live.
+        surface: whether meshes will be wanted; without, layers are small and give joints alone.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class BodyLayers:
         roots: Sequence[Path] | None = None,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        surface: bool = True,
     ) -> None:
         self.family: Family = family
         self._roots = roots
-        self._dtype, self._device = dtype, device
+        self._dtype, self._device, self._surface = dtype, device, surface
         self._layers: dict[Gender, BodyLayer] = {}
 
     def layer(self, gender: Gender) -> BodyLayer:
@@ -59,7 +61,9 @@ class BodyLayers:
             kid_file = f"{self.family}_kid_template"
             found = self.family != "smplh" and assets.find(kid_file, roots=self._roots) is not None
             kid = np.asarray(assets.load_array(kid_file, roots=self._roots)) if found else None
-            self._layers[gender] = BodyLayer(model, kid_template=kid, dtype=self._dtype).to(self._device)
+            self._layers[gender] = BodyLayer(
+                model, kid_template=kid, dtype=self._dtype, surface=self._surface
+            ).to(self._device)
         return self._layers[gender]
 
     def __call__(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hmtools.bodies.derive import Deriver
     from hmtools.bodies.model import BodyModel
 
-__all__ = ["Bodies", "body_facts", "choose_bodies", "deriver", "is_miniature"]
+__all__ = ["Bodies", "body_facts", "choose_bodies", "deriver", "is_miniature", "merged_facts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _standin_of(root: Path, families: Sequence[str]) -> Bodies:
 
 
 @lru_cache(maxsize=16)
-def _facts(root: Path, families: tuple[str, ...]) -> str:
+def _facts(root: Path, families: tuple[str, ...], _stamps: tuple[tuple[str, int, int], ...]) -> str:
     from hmtools.bodies.assets import body_hash
     from hmtools.bodies.model import FAMILIES
 
@@ -95,17 +95,43 @@ def _facts(root: Path, families: tuple[str, ...]) -> str:
     if not models:
         return "null"
     files = {f"{model.family}_{model.gender}": body_hash(model) for model in models}
-    listed = "".join(f"{name} {sha256}\n" for name, sha256 in files.items())
+    files |= _kid_templates(root, families)
+    betas = min(model.shapedirs.shape[-1] for model in models)
+    return json.dumps(_described(files, betas, standin=any(model.standin for model in models)))
+
+
+def _kid_templates(root: Path, families: Sequence[str]) -> dict[str, str]:
+    from hmtools.bodies.assets import find, load_array
+
+    keys = [f"{family}_kid_template" for family in families if family != "smplh"]
+    there = [key for key in keys if find(key, roots=(root,)) is not None]
+    return {key: hashlib.sha256(load_array(key, roots=(root,)).tobytes()).hexdigest() for key in there}
+
+
+def _described(files: dict[str, str], num_betas: int, *, standin: bool) -> dict[str, Any]:
+    listed = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(files.items()))
     (only, *more) = files.values()
-    return json.dumps(
-        {
-            "family": "+".join(dict.fromkeys(model.family for model in models)),
-            "sha256": hashlib.sha256(listed.encode()).hexdigest() if more else only,
-            "num_betas": min(model.shapedirs.shape[-1] for model in models),
-            "standin": any(model.standin for model in models),
-            "files": files,
-        }
-    )
+    return {
+        "family": "+".join(dict.fromkeys(name.partition("_")[0] for name in files)),
+        "sha256": hashlib.sha256(listed.encode()).hexdigest() if more else only,
+        "num_betas": num_betas,
+        "standin": standin,
+        "files": files,
+    }
+
+
+def merged_facts(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any] | None:
+    """Facts of shards that were derived with the models of ``before`` and go on with those of ``now``.
+
+    Models may come and go between the two; None if one of them is another than it was.
+    """
+    if before is None:
+        return now
+    same = all(now["files"].get(name, sha256) == sha256 for name, sha256 in before["files"].items())
+    if not same or before["standin"] != now["standin"]:
+        return None
+    files = {**before["files"], **now["files"]}
+    return _described(files, min(before["num_betas"], now["num_betas"]), standin=now["standin"])
 
 
 def body_facts(root: Path, families: Sequence[str]) -> dict[str, Any] | None:
@@ -114,7 +140,11 @@ def body_facts(root: Path, families: Sequence[str]) -> dict[str, Any] | None:
     The checksums are of what the models hold, so a pickle and the clean npz made of it are the same. With
     several files ``sha256`` is that of the list of names and checksums in ``files``. None when there is none.
     """
-    facts: dict[str, Any] | None = json.loads(_facts(root, tuple(families)))
+    from hmtools.bodies.assets import find_all
+
+    there = [(found.path, found.path.stat()) for found in find_all((root,))]
+    stamps = tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in there)
+    facts: dict[str, Any] | None = json.loads(_facts(root, tuple(families), stamps))
     return facts
 
 
@@ -132,9 +162,13 @@ def _models(root: Path, family: str) -> list[BodyModel]:
     return found
 
 
+def deriver(bodies: Bodies) -> Deriver:
+    """The deriver of this process for some models, which remembers what they lack."""
+    return _deriver(bodies.root, bodies.facts["sha256"] if bodies.facts else "")
+
+
 @lru_cache(maxsize=2)
-def deriver(root: Path) -> Deriver:
-    """The deriver of this process for one folder of models."""
+def _deriver(root: Path, _sha256: str) -> Deriver:
     from hmtools.bodies.derive import Deriver
 
     return Deriver((root,))

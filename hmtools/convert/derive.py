@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from hmtools.convert.bodies import Bodies, body_facts, deriver
+from hmtools.convert.bodies import Bodies, body_facts, deriver, merged_facts
 from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import AssetError, LayoutError, SchemaError, UsageError
 from hmtools.core.settings import Settings, load_settings
@@ -154,7 +154,8 @@ def _bodies(folder: Path, manifest: Manifest, settings: Settings, *, allow_stand
 
         load_model(families[0], "neutral", roots=(root,))  # raises, with where to get it
         raise AssetError(f"{root}: no body model of {', '.join(families)}")
-    if before is not None and before["sha256"] != facts["sha256"]:
+    merged = merged_facts(before, facts)
+    if before is not None and merged is None:
         raise UsageError(
             f"{folder}: was derived with body models {before['sha256'][:12]}, those in {root} are "
             f"{facts['sha256'][:12]}; cells of two bodies do not mix. Point body_models "
@@ -165,13 +166,13 @@ def _bodies(folder: Path, manifest: Manifest, settings: Settings, *, allow_stand
             f"body_models = {root} ({settings.origin('body_models')}) holds the stand-in body, whose joints "
             "are not those of SMPL; point it at the licensed files, or say --allow-standin"
         )
-    return Bodies(root, facts)
+    return Bodies(root, merged)
 
 
 def _derive_part(task: _Task, unit: Unit) -> Result:
     rows = RowFile(task.folder / unit.payload)
     meshes = open_meshes(task.folder / unit.payload)
-    derive = deriver(task.bodies.root)
+    derive = deriver(task.bodies)
     filled: Counter[str] = Counter()
     with (
         AtomicFile(task.work / unit.payload) as file,

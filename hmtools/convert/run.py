@@ -215,7 +215,8 @@ def _fingerprint(plan: Plan) -> dict[str, Any]:
         "dataset": task.dataset.stored_as,
         "split": task.split,
         "options": plan.options,
-        "body_model": _body_words(task),
+        # The key is what a user reads when it differs, and starting again is not what they need then.
+        "body_model (finished shards take new models with `hmtools derive`)": _body_words(task),
         "inputs": inputs,
         "plan": hashlib.sha256(b"".join(_canonical(list(plan.units)))).hexdigest(),
         "versions": {**package_versions(), "schema": SCHEMA_VERSION},

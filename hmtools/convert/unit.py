@@ -138,7 +138,7 @@ def convert_unit(task: ConvertTask, unit: Unit) -> Result:
             "filtered": dict(tally.filtered),
             "examples": tally.examples,
             "health": dict(tally.health),
-            "needs": deriver(task.bodies.root).needs if task.bodies else {},
+            "needs": deriver(task.bodies).needs if task.bodies else {},
         },
     )
 
@@ -199,7 +199,7 @@ def _boxed(task: ConvertTask, frames: Iterator[list[Record]], tally: _Tally) -> 
     if task.bodies is None:
         yield from frames
         return
-    derive = deriver(task.bodies.root)
+    derive = deriver(task.bodies)
     for block in _blocks(frames, derive.batch):
         derive.fill([record for people in block for record in people])
         for people in block:

@@ -213,6 +213,32 @@ def test_missing_models_are_noted_and_leave_the_rest(golden: Path, tmp_path: Pat
     assert list(derive.needs) == ["smplx_male"]
 
 
+def test_a_child_without_its_template_costs_nobody_else_theirs(golden: Path, tmp_path: Path) -> None:
+    (tmp_path / "SMPLX_MALE.npz").symlink_to(golden / "smplx/SMPLX_MALE.npz")
+    derive = Deriver((tmp_path,))
+    people = [record(gender="male"), record(gender="male", kid=0.5), record(gender="male", seed=1)]
+    derive.fill(people)
+    derive.fill(later := [record(gender="male", seed=2)])
+    assert [p.keypoints3d_smplx is not None for p in (*people, *later)] == [True, False, True, True]
+    assert sorted(derive.needs) == ["smplx_kid_template", "smplx_neutral"]
+
+
+def test_longer_betas_than_the_model_has_are_noted_and_leave_the_rest(golden: Path) -> None:
+    derive = Deriver((golden,))
+    long, short = record("smpl", smpl_betas=np.zeros(16, np.float32)), record("smpl")
+    derive.fill([long, short])
+    assert long.keypoints3d_smpl is None
+    assert short.keypoints3d_smpl is not None
+    assert list(derive.needs) == ["smpl_neutral_betas"]
+    assert derive.needs["smpl_neutral_betas"].startswith("the data has 16 betas, SMPL_NEUTRAL.pkl has 10:")
+
+
+def test_bodies_that_may_not_supervise_have_no_neutral_shape(derive: Deriver) -> None:
+    person = record(gender="male", valid_smplx=False)
+    derive.fill([person])
+    assert person.betas_neutral is None
+
+
 def test_same_records_same_bytes_whatever_the_threads(golden: Path) -> None:
     found = []
     before = torch.get_num_threads()

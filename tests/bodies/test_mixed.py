@@ -62,6 +62,15 @@ def test_rest_pelvis_follows_the_gender(layers: BodyLayers) -> None:
         )
 
 
+def test_layers_without_a_surface_give_joints_alone(golden: Path, layers: BodyLayers) -> None:
+    small = BodyLayers("smplx", roots=(golden,), dtype=torch.float64, surface=False)
+    params = random_body("smplx", 2)
+    with torch.no_grad():
+        assert torch.equal(small(params, vertices=False).joints, layers(params, vertices=False).joints)
+        with pytest.raises(UsageError, match=r"SMPLX_NEUTRAL\.npz was made with surface=False"):
+            small(params)
+
+
 def test_nan_is_refused_unless_the_check_is_left_out(layers: BodyLayers) -> None:
     params = BodyParams(transl=torch.full((1, 3), float("nan"), dtype=torch.float64))
     with pytest.raises(GeometryError, match="smplx transl"):

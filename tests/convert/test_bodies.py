@@ -14,7 +14,7 @@ from hmtools.bodies.assets import standin_dir
 from hmtools.bodies.derive import derived_columns
 from hmtools.bodies.standin.cache import standin_hash
 from hmtools.convert import derive as derive_module
-from hmtools.convert.bodies import body_facts, choose_bodies, deriver
+from hmtools.convert.bodies import Bodies, body_facts, choose_bodies, deriver, merged_facts
 from hmtools.convert.derive import derive_split
 from hmtools.convert.validate import rebuild_index, validate_split
 from hmtools.core.errors import AssetError, LayoutError, LockedError, UsageError
@@ -26,6 +26,7 @@ from tests.convert.acted_set import Acted, settings
 from tests.datasets.coco_tree import run
 
 COLUMNS = derived_columns(("smplx",))
+FILES = ("neutral", "male", "female", "kid_template")
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,7 @@ def test_joints_boxes_and_neutral_shapes_are_derived_on_the_way(
     assert manifest.body_model is not None
     assert manifest.body_model["family"] == "smplx"
     assert not manifest.body_model["standin"]
-    assert set(manifest.body_model["files"]) == {"smplx_neutral", "smplx_male", "smplx_female"}
+    assert set(manifest.body_model["files"]) == {f"smplx_{what}" for what in FILES}
     assert manifest.needs == manifest.derived == []
     assert validate_split(folder).ok
 
@@ -129,7 +130,7 @@ def test_a_changed_cell_is_still_seen_after_deriving(
 ) -> None:
     boxed(monkeypatch)
     folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
-    plain = deriver(golden).fill
+    plain = deriver(Bodies(golden, body_facts(golden, ("smplx",)))).fill
 
     def spoil(records: Any) -> None:
         plain(records)
@@ -197,11 +198,59 @@ def test_stopped_while_the_split_changes_it_is_unfinished_and_ends_when_run_agai
     assert not list(folder.glob(".derive*"))
 
 
+def some_models(golden: Path, folder: Path, **files: str) -> Path:
+    """A folder with the model file of each gender that is named, taken from another gender's if so named."""
+    folder.mkdir(exist_ok=True)
+    for gender, source in files.items():
+        (folder / f"SMPLX_{gender.upper()}.npz").symlink_to(golden / f"smplx/SMPLX_{source.upper()}.npz")
+    return folder
+
+
+def test_models_that_come_later_fill_what_is_missing(
+    golden: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxed(monkeypatch)
+    models = some_models(golden, tmp_path / "models", neutral="neutral")
+    folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(models))
+    assert [row["keypoints3d_smplx"] is not None for row in rows(folder)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert [need.partition(":")[0] for need in read_manifest(folder).needs] == ["smplx_female", "smplx_male"]
+
+    some_models(golden, models, male="male", female="female")
+    outcome = derive_split(folder, workers=0, progress=False, settings=settings(models))
+
+    assert outcome.count("filled") == 2 * 3  # joints in 3D and 2D and neutral betas, of a man and a woman
+    at_once = run(root, tmp_path / "whole", name="acted", split="train", settings=settings(models))
+    for one, other in zip(rows(at_once), rows(folder), strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in COLUMNS)
+    manifest = read_manifest(folder)
+    assert manifest.needs == []
+    assert manifest.body_model == read_manifest(at_once).body_model
+    assert validate_split(folder).ok
+
+
+def test_facts_merge_unless_a_model_changed() -> None:
+    def facts(standin: bool = False, **files: str) -> dict[str, Any]:
+        return {"family": "smplx", "sha256": "", "num_betas": 10, "standin": standin, "files": files}
+
+    both = merged_facts(facts(smplx_male="a"), facts(smplx_neutral="b"))
+    assert both is not None
+    assert both["files"] == {"smplx_male": "a", "smplx_neutral": "b"}
+    assert both == merged_facts(facts(smplx_neutral="b"), facts(smplx_male="a"))
+    assert merged_facts(facts(smplx_male="a"), facts(smplx_male="b")) is None
+    assert merged_facts(facts(smplx_male="a"), facts(standin=True, smplx_neutral="b")) is None
+    assert merged_facts(None, facts(smplx_male="a")) == facts(smplx_male="a")
+
+
 def test_cells_of_two_bodies_do_not_mix(golden: Path, root: Path, tmp_path: Path) -> None:
     folder = run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "SMPLX_NEUTRAL.npz").symlink_to(golden / "smplx/SMPLX_NEUTRAL.npz")
+    other = some_models(golden, tmp_path / "other", male="female")
     with pytest.raises(UsageError, match="cells of two bodies do not mix"):
         derive_split(folder, workers=0, progress=False, settings=settings(other))
 
@@ -226,7 +275,9 @@ def test_deriving_needs_models_bodies_and_the_lease(
 
 def test_other_models_are_another_conversion(golden: Path, root: Path, tmp_path: Path, empty: Path) -> None:
     run(root, tmp_path / "out", name="acted", split="train", settings=settings(golden))
-    with pytest.raises(UsageError, match="body_model"):
+    with pytest.raises(
+        UsageError, match=r"body_model \(finished .*`hmtools derive`\): \"smplx \w+\" -> \"none\""
+    ):
         run(root, tmp_path / "out", name="acted", split="train", settings=settings(empty))
 
 

@@ -226,10 +226,10 @@ def test_validate_sees_meta_that_is_neither(
 ) -> None:
     """Another meta than what is left after deriving, or one that still waits for a column that is filled."""
     from hmtools.convert import derive as derive_module
-    from hmtools.convert.bodies import deriver
+    from hmtools.convert.bodies import Bodies, body_facts, deriver
 
     folder = convert("mscoco", coco, tmp_path / "out", empty)
-    plain = deriver(golden).fill
+    plain = deriver(Bodies(golden, body_facts(golden, ("smplx",)))).fill
 
     def spoilt(records: list[Record]) -> None:
         before = [record.meta for record in records]
