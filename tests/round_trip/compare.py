@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from hmtools.geometry.crop import apply_affine, invert_affine
 from hmtools.geometry.projection import project
 from hmtools.humandata.record import columns
 from hmtools.humandata.schema import RecordSpec
+from hmtools.shards.index import TRACKS, iter_batches
 from hmtools.shards.reader import Shards
 from hmtools.synth import read_truth
 from hmtools.synth.geometry_image import FRAME_MODULUS, decode_affine, decode_frame
@@ -45,6 +46,7 @@ def mismatches(root: Path, found: Mapping[str, Shards], *, pixels: bool = True) 
         rows = {shards.row(i)["source_id"]: i for i in range(len(shards))}
         if rows.keys() != wanted.keys() or len(rows) != len(shards):
             wrong.append(f"{split}: people {sorted(rows.keys() ^ wanted.keys(), key=str)}")
+        wrong += [f"{split}: {what}" for what in _tracks(shards, wanted.values())]
         for name in sorted(rows.keys() & wanted.keys()):
             person, index = wanted[name], rows[name]
             record = shards.row(index)
@@ -54,6 +56,25 @@ def mismatches(root: Path, found: Mapping[str, Shards], *, pixels: bool = True) 
             if pixels:
                 wrong += [f"{split} {name}: {what}" for what in _pixels(shards, index, image, root)]
     return wrong
+
+
+def _tracks(shards: Shards, people: Iterable[PersonTruth]) -> Iterator[str]:
+    """Tracks of the shards that are not those of the truth: who is seen in which frames of which sequence."""
+    wanted: dict[tuple[str, str], list[int]] = {}
+    for person in people:
+        if (track := person.columns.get("track_id")) is not None:
+            wanted.setdefault((person.columns["sequence"], track), []).append(person.columns["frame"])
+    found: dict[tuple[str, str], list[int]] = {}
+    for batch in iter_batches(shards.path / TRACKS):
+        for row in batch.to_pylist():
+            found.setdefault((row["sequence"], row["track_id"]), []).extend(row["frames"])
+            if [shards.row(index)["track_id"] for index in row["rows"]] != [row["track_id"]] * len(
+                row["rows"]
+            ):
+                yield f"rows of track {row['track_id']} are of another"
+    for track in sorted(wanted.keys() | found.keys()):
+        if sorted(wanted.get(track, [])) != sorted(found.get(track, [])):
+            yield f"track {track} has frames {found.get(track)}, not {wanted.get(track)}"
 
 
 def _columns(record: Mapping[str, Any], person: PersonTruth, spec: RecordSpec) -> Iterator[str]:

@@ -100,7 +100,8 @@ def test_every_rule_matters(
     case(name).mutations[mutation](monkeypatch)
     pixels = mutation in case(name).pixels
     # What cannot be seen in pixels is looked for without them, in the split that says most.
-    found = converted(name, world, tmp_path, **({} if pixels else {"images": "none", "splits": first(name)}))
+    images = {} if pixels else {"images": "none"}
+    found = converted(name, world, tmp_path, splits=first(name), **images)
     assert mismatches(world, found, pixels=pixels) != []
 
 
