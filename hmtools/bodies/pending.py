@@ -1,9 +1,9 @@
 """Columns that wait for a body model: what a source says about them, kept in the record until there is one.
 
-Two kinds of numbers cannot be brought into the record's convention without the model they were made with:
-hands relative to its mean hand, and the translation of a body that is given in the world (it turns about its
-own pelvis, see :mod:`hmtools.bodies.camera`). A dataset hands them over here instead of reading models
-itself; the column stays null and ``meta`` says ``{"pending": {column: {...}}}`` until
+Some numbers cannot be brought into the record's convention without the model they were made with: hands
+relative to its mean hand or in its PCA basis, and the translation of a body that is given in the world (it
+turns about its own pelvis, see :mod:`hmtools.bodies.camera`). A dataset hands them over here instead of
+reading models itself; the column stays null and ``meta`` says ``{"pending": {column: {...}}}`` until
 :class:`~hmtools.bodies.derive.Deriver` settles it: within the conversion when the model is there, else in
 ``hmtools derive``, which needs no raw data for it. Both ways give the same bytes.
 """
@@ -18,17 +18,30 @@ import numpy as np
 from jaxtyping import Float
 
 from hmtools.bodies.camera import transform_to_camera
-from hmtools.bodies.hands import Side, absolute_hand
+from hmtools.bodies.hands import Side, absolute_hand, hand_from_pca
 from hmtools.bodies.model import FAMILIES, BodyModel, Family
 from hmtools.core.errors import SchemaError
 from hmtools.geometry.arrays import ArrayLike
 from hmtools.humandata.record import Record
 
-__all__ = ["drop_pending", "families_pending", "hold_hand", "hold_in_world", "settle"]
+__all__ = [
+    "drop_pending",
+    "families_pending",
+    "hold_hand",
+    "hold_hand_pca",
+    "hold_in_world",
+    "settle",
+]
 
 _KEY = "pending"
 _HANDS: dict[str, Side] = {"left_hand_pose": "left", "right_hand_pose": "right"}
-_SHAPES = {"relative": (45,), "moved": (3,), "rotation": (3, 3)}
+_SHAPES: dict[str, tuple[int | None, ...]] = {  # None: any length up to 45
+    "relative": (45,),
+    "pca": (None,),
+    "pca_flat": (None,),
+    "moved": (3,),
+    "rotation": (3, 3),
+}
 
 
 def hold_hand(record: Record, family: Family, side: Side, relative: ArrayLike) -> None:
@@ -45,6 +58,24 @@ def hold_hand(record: Record, family: Family, side: Side, relative: ArrayLike) -
         ValueError: for another shape, or numbers that float32 cannot hold.
     """
     _hold(record, f"{family}_{side}_hand_pose", {"relative": relative})
+
+
+def hold_hand_pca(
+    record: Record, family: Family, side: Side, coefficients: ArrayLike, *, flat_hand_mean: bool
+) -> None:
+    """Let a hand in PCA coefficients wait for the model's components.
+
+    Args:
+        record: gets ``<family>_<side>_hand_pose`` when it is settled.
+        family: smplh or smplx.
+        side: which hand.
+        coefficients: (C,) of the first C components of the model of the record's gender, C at most 45.
+        flat_hand_mean: how the source ran its model: false adds the mean hand.
+
+    Raises:
+        ValueError: for another shape, or numbers that float32 cannot hold.
+    """
+    _hold(record, f"{family}_{side}_hand_pose", {"pca_flat" if flat_hand_mean else "pca": coefficients})
 
 
 def hold_in_world(
@@ -94,6 +125,7 @@ def settle(
 
     Raises:
         AssetError: if the model has no hands.
+        UsageError: if a hand has more PCA coefficients than the model has components.
         SchemaError: if ``meta`` is not what a record may hold.
     """
     found = {}
@@ -103,6 +135,11 @@ def settle(
         part = column.removeprefix(f"{family}_")
         if part in _HANDS and "relative" in held:
             found[column] = absolute_hand(_array(record, held, "relative"), model, _HANDS[part])
+        elif part in _HANDS and held.keys() & {"pca", "pca_flat"}:
+            kind = "pca" if "pca" in held else "pca_flat"
+            found[column] = hand_from_pca(
+                _array(record, held, kind), model, _HANDS[part], flat_hand_mean=kind == "pca_flat"
+            )
         elif part == "transl":
             turned = _array(record, held, "rotation") - np.eye(3)
             found[column] = _array(record, held, "moved") + turned @ np.asarray(rest_pelvis(), np.float64)
@@ -135,9 +172,9 @@ def _hold(record: Record, column: str, values: dict[str, ArrayLike]) -> None:
     for name, array in arrays.items():
         with np.errstate(over="ignore"):
             finite = bool(np.isfinite(array.astype(np.float32)).all())
-        if array.shape != _SHAPES[name] or not finite:
+        if not _fits(array, name) or not finite:
             raise ValueError(
-                f"{column}: expected {_SHAPES[name]} finite numbers, found shape {array.shape}"
+                f"{column}: expected {_shape_words(name)} finite numbers, found shape {array.shape}"
                 + ("" if finite else " and NaN or numbers beyond float32")
             )
     held = {name: array.tolist() for name, array in arrays.items()}
@@ -162,12 +199,24 @@ def _array(record: Record, held: dict[str, Any], name: str) -> np.ndarray:
         array = np.array(held[name], np.float64)
     except (KeyError, TypeError, ValueError):
         array = np.zeros(0)
-    if array.shape != _SHAPES[name] or not np.isfinite(array).all():
+    if not _fits(array, name) or not np.isfinite(array).all():
         raise SchemaError(
-            f"{record.key}: meta.{_KEY} expected {name} as {_SHAPES[name]} finite numbers, "
+            f"{record.key}: meta.{_KEY} expected {name} as {_shape_words(name)} finite numbers, "
             f"found {held.get(name)!r:.80}; convert again"
         )
     return array
+
+
+def _fits(array: np.ndarray, name: str) -> bool:
+    shape = _SHAPES[name]
+    return len(shape) == array.ndim and all(
+        found == size if size else 0 < found <= 45 for found, size in zip(array.shape, shape, strict=True)
+    )
+
+
+def _shape_words(name: str) -> str:
+    shape = _SHAPES[name]
+    return "1 to 45" if shape == (None,) else f"{shape}"
 
 
 def _text(values: dict[str, Any]) -> str:

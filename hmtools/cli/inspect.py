@@ -49,6 +49,8 @@ def _print(path: str, summary: dict[str, Any]) -> None:
         ["box long side", _spread(summary["box_long_side_px"])],
         ["image long side", _spread(summary["image_size_px"])],
         ["body model", summary["body_model"]],
+        ["people and boxes", summary["rows"]],
+        *_agreement(summary["agreement"]),
         ["rejected", _listed(summary["rejected"])],
         ["left out by rule", _listed(summary["filtered"])],
         ["health", _listed({k: v for k, v in summary["health"].items() if v and k not in _TOTALS})],
@@ -65,6 +67,18 @@ def _print(path: str, summary: dict[str, Any]) -> None:
     if summary["keypoints"] and summary["visibility"]:
         show("  labelled, share of records:")
         show(_joints(summary["keypoints"], summary["visibility"]))
+
+
+def _agreement(found: dict[str, dict[str, float]]) -> list[list[str]]:
+    """How far derived joints are from annotated ones; nothing where either is missing."""
+    return [
+        [
+            f"{name.rpartition('_')[0]} off the labels",
+            f"{row['p50']:g} … {row['p95']:g} … {row['p99']:g} {name.rpartition('_')[2]} "
+            f"(median, 95 %, 99 % of {row['joints']:g} joints)",
+        ]
+        for name, row in found.items()
+    ]
 
 
 def _joints(convention: str, visibility: dict[str, float]) -> Any:

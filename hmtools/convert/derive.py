@@ -22,12 +22,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from hmtools.convert.bodies import Bodies, body_facts, deriver, merged_facts
+from hmtools.convert.finalise import total_agreement
 from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import AssetError, LayoutError, SchemaError, UsageError
 from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.job import Job, Outcome, OutFile, Result, Unit
 from hmtools.engine.lease import acquire
 from hmtools.engine.local import run_local
+from hmtools.humandata.agreement import agreement
 from hmtools.humandata.checks import present_arrays
 from hmtools.humandata.manifest import MANIFEST, Manifest, file_facts, read_manifest, write_manifest
 from hmtools.humandata.record import Record
@@ -174,6 +176,7 @@ def _derive_part(task: _Task, unit: Unit) -> Result:
     meshes = open_meshes(task.folder / unit.payload)
     derive = deriver(task.bodies)
     filled: Counter[str] = Counter()
+    apart: dict[str, Counter[int]] = {}
     with (
         AtomicFile(task.work / unit.payload) as file,
         pa.ipc.new_file(file, record_schema(task.spec)) as table,
@@ -186,12 +189,19 @@ def _derive_part(task: _Task, unit: Unit) -> Result:
             derive.fill(records)
             filled += Counter(name for record in records for name in present_arrays(record)) - before
             table.write_batch(to_batch([normalise(r, task.spec) for r in records], task.spec))
+            for record in records:
+                for name, bins in agreement(record, task.spec).items():
+                    apart.setdefault(name, Counter()).update(bins)
     written = OutFile(name=unit.payload, sha256=file.sha256, nbytes=file.size, rows=len(rows))
     return Result(
         unit=unit.id,
         files=(written,),
         counts={"records": len(rows), "filled": filled.total()},
-        data={"needs": dict(derive.needs), "columns": sorted(filled)},
+        data={
+            "needs": dict(derive.needs),
+            "columns": sorted(filled),
+            "agreement": {name: sorted(bins.items()) for name, bins in apart.items()},
+        },
     )
 
 
@@ -218,6 +228,7 @@ def _finalise(task: _Task, manifest: Manifest, results: Sequence[Result]) -> Non
             manifest,
             body_model=task.bodies.facts,
             needs=sorted(needs),
+            agreement=total_agreement(results),
             derived=sorted({*manifest.derived, *derived_columns(task.spec.bodies), *columns}),
             files=[
                 {**entry, **file_facts(folder / entry["name"])} if entry["name"] in rewritten else entry

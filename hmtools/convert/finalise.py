@@ -14,12 +14,13 @@ from hmtools import __version__
 from hmtools.convert.unit import EXAMPLES, ConvertTask
 from hmtools.core.errors import SchemaError
 from hmtools.engine.job import Result
+from hmtools.humandata.agreement import percentiles
 from hmtools.humandata.manifest import Manifest, spec_json, write_manifest
 from hmtools.humandata.schema import record_schema
 from hmtools.shards.index import INDEX, TRACKS, IndexFacts, part_tables, write_index
 from hmtools.shards.sidecar import MESH_SUFFIX
 
-__all__ = ["SHAPING_PACKAGES", "finalise_split", "package_versions"]
+__all__ = ["SHAPING_PACKAGES", "finalise_split", "package_versions", "total_agreement"]
 
 SHAPING_PACKAGES = ("numpy", "opencv-python", "pyarrow")
 """Packages whose version can change the bytes of a shard."""
@@ -82,6 +83,8 @@ def finalise_split(
             rejected_examples=[example for r in results for example in r.data["examples"]][:EXAMPLES],
             filtered=_total(results, "filtered"),
             health=_total(results, "health"),
+            agreement=total_agreement(results),
+            rows=task.dataset.rows(task.root, task.split),
             files=_files(task.out, results, facts),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command,
@@ -111,6 +114,15 @@ def _total(results: Sequence[Result], name: str) -> dict[str, int]:
     for result in results:
         total.update(result.data[name])
     return dict(sorted(total.items()))
+
+
+def total_agreement(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Percentiles over all units of how far derived joints lie from annotated ones."""
+    total: dict[str, Counter[int]] = {}
+    for result in results:
+        for name, bins in result.data["agreement"].items():
+            total.setdefault(name, Counter()).update(dict(bins))
+    return percentiles(total)
 
 
 def _counts(task: ConvertTask, results: Sequence[Result], facts: IndexFacts) -> dict[str, int | None]:

@@ -45,6 +45,8 @@ class Manifest:
         rejected_examples: the first ten of them: reason, source and detail.
         filtered: persons left out by the set's own rules, by reason.
         health: counts of what to know before training, see ``humandata.checks``.
+        agreement: distances of derived from annotated joints, ``<column>_<unit>`` -> joints, p50, p95, p99.
+        rows: ``official`` where persons and boxes are the published ones, ``derived`` where rules made them.
         files: one entry per part, index and tracks file: name, sha256, nbytes, rows.
         created: UTC time of the conversion, ISO 8601.
         command: the command that made it.
@@ -72,6 +74,8 @@ class Manifest:
     files: list[dict[str, Any]]
     created: str
     command: str
+    rows: str = "official"
+    agreement: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def body_words(self) -> str:
         """The body models behind the derived columns in a few words; the stand-in always says so."""

@@ -26,7 +26,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         (crop, full or none); ``nulls``: column → share of null rows, without columns that the set never
         has; ``box_long_side_px`` and ``image_size_px``: percentiles 0, 5, 50, 95, 100; ``keypoints``:
         convention of the source's 2D joints, or None; ``visibility``: joint → share of records where it
-        is labelled; ``health, rejected, filtered`` of the manifest.
+        is labelled; ``health, agreement, rows, rejected, filtered`` of the manifest.
 
     Raises:
         LayoutError: if ``folder`` is not a finished split.
@@ -71,6 +71,8 @@ def summarise(folder: Path) -> dict[str, Any]:
         "body_model": manifest.body_words(),
         "needs": manifest.needs,
         "health": manifest.health,
+        "agreement": manifest.agreement,
+        "rows": manifest.rows,
         "rejected": manifest.rejected,
         "filtered": manifest.filtered,
     }

@@ -81,6 +81,7 @@ class PersonTruth:
         joints: (K, 3) float64 metres, camera frame, the family's own joints; None without a body.
         vertices: (V, 3) float32 metres, camera frame; None without a body, and beyond the first
             :data:`MESHES` people.
+        mesh: the source has the body's mesh itself, so the shards must hold ``vertices`` beside parameters.
         rejected: why a converter must leave the person out, in plain words; None when it must be kept.
         quirks: names of the oddities this person was made for.
     """
@@ -92,6 +93,7 @@ class PersonTruth:
     family: str = ""
     joints: NDArray[np.float64] | None = None
     vertices: NDArray[np.float32] | None = None
+    mesh: bool = False
     rejected: str | None = None
     quirks: tuple[str, ...] = ()
 

@@ -13,12 +13,19 @@ from scipy.spatial.transform import Rotation
 
 from hmtools.bodies.camera import transform_to_camera
 from hmtools.bodies.derive import Deriver
-from hmtools.bodies.hands import absolute_hand
+from hmtools.bodies.hands import absolute_hand, hand_from_pca
 from hmtools.bodies.layers import BodyLayer
 from hmtools.bodies.mixed import BodyLayers
 from hmtools.bodies.model import Family, Gender
 from hmtools.bodies.params import BodyParams
-from hmtools.bodies.pending import drop_pending, families_pending, hold_hand, hold_in_world, settle
+from hmtools.bodies.pending import (
+    drop_pending,
+    families_pending,
+    hold_hand,
+    hold_hand_pca,
+    hold_in_world,
+    settle,
+)
 from hmtools.core.errors import AssetError, GeometryError, SchemaError
 from hmtools.humandata.record import Record
 
@@ -63,6 +70,26 @@ def test_a_hand_becomes_absolute(layers: Any, family: Family, gender: Gender) ->
         assert not np.allclose(found, relative, atol=1e-2), "the mean hand is not flat"
     assert record.meta == '{"ann_id":4}'
     assert families_pending(record) == []
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("count", [6, 12, 45])
+def test_a_hand_in_pca_takes_the_basis_of_its_own_gender(layers: Any, count: int, flat: bool) -> None:
+    model = layers["smplx", "female"].model
+    record = Record(gender="female")
+    coefficients = np.linspace(-2, 1, count)
+    hold_hand_pca(record, "smplx", "right", coefficients, flat_hand_mean=flat)
+    assert families_pending(record) == ["smplx"]
+    settle(record, "smplx", model, pelvis)
+    wanted = hand_from_pca(coefficients, model, "right", flat_hand_mean=flat)
+    assert np.array_equal(record.smplx_right_hand_pose, wanted.astype(np.float32))
+    assert record.meta is None
+
+
+@pytest.mark.parametrize("values", [np.zeros(0), np.zeros(46), np.zeros((1, 12)), [np.nan] * 12])
+def test_what_are_no_pca_coefficients_is_refused(values: Any) -> None:
+    with pytest.raises(ValueError, match="1 to 45"):
+        hold_hand_pca(Record(), "smplx", "left", values, flat_hand_mean=False)
 
 
 @pytest.mark.parametrize(("family", "gender"), [("smplx", "female"), ("smplh", "male"), ("smpl", "neutral")])

@@ -50,7 +50,8 @@ def mismatches(root: Path, found: Mapping[str, Shards], *, pixels: bool = True) 
         for name in sorted(rows.keys() & wanted.keys()):
             person, index = wanted[name], rows[name]
             record = shards.row(index)
-            image = images[split, person.file, int(person.columns.get("frame", 0))]
+            frame = person.columns.get("video_frame")  # images of a video count by its decoded frames
+            image = images[split, person.file, person.columns.get("frame", 0) if frame is None else frame]
             wrong += [f"{split} {name}: {what}" for what in _columns(record, person, spec)]
             wrong += [f"{split} {name}: {what}" for what in _body(shards, index, record, person)]
             if pixels:
@@ -118,6 +119,10 @@ def _body(shards: Shards, index: int, record: Mapping[str, Any], person: PersonT
         off = np.inf if vertices is None else float(np.abs(vertices - person.vertices).max())
         if off > METRES:
             yield f"vertices are off by {1000 * off:.2f} mm"
+        mesh = shards.mesh(index) if person.mesh else person.vertices
+        off = np.inf if mesh is None else float(np.abs(mesh - person.vertices).max())
+        if off > METRES:
+            yield f"the stored mesh is off by {1000 * off:.2f} mm"
     joints = record.get(f"keypoints3d_{family}")
     if joints is None:
         yield "no derived joints"
