@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["conventions", "dataset_names", "image_policies", "layouts", "model_formats"]
+__all__ = ["conventions", "convertible", "dataset_names", "image_policies", "layouts", "model_formats"]
 
 
 def dataset_names(incomplete: str) -> list[str]:
@@ -10,6 +10,11 @@ def dataset_names(incomplete: str) -> list[str]:
     from hmtools.datasets.registry import all_datasets
 
     return [name for name in all_datasets() if name.startswith(incomplete)]
+
+
+def convertible(incomplete: str) -> list[str]:
+    """What ``convert`` takes: every dataset, and ``all`` of them."""
+    return [name for name in (*dataset_names(incomplete), "all") if name.startswith(incomplete)]
 
 
 def conventions(incomplete: str) -> list[str]:

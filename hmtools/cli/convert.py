@@ -22,11 +22,15 @@ def convert(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Name of the dataset; `hmtools datasets` lists them.", autocompletion=complete.dataset_names
+            help="Name of the dataset (`hmtools datasets` lists them), or `all`: every one below the root.",
+            autocompletion=complete.convertible,
         ),
     ],
     root: Annotated[
-        Path | None, typer.Option(help="The download; default: its folder below raw_root.")
+        Path | None,
+        typer.Option(
+            help="The download; default: its folder below raw_root. For `all`: instead of raw_root."
+        ),
     ] = None,
     split: Annotated[
         list[str] | None,
@@ -71,6 +75,10 @@ def convert(
         bool, typer.Option("--overwrite", help="Remove what is there and start over.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="The first defect fails its unit.")] = False,
+    strict_counts: Annotated[
+        bool,
+        typer.Option("--strict-counts", help="Exit 1 unless there are as many people as the authors say."),
+    ] = False,
     allow_standin: Annotated[
         bool, typer.Option("--allow-standin", help="Accept the stand-in body for real data; marked so.")
     ] = False,
@@ -93,8 +101,28 @@ def convert(
     Examples:
       hmtools convert mscoco --root /data/MSCOCO --split val2017
       hmtools convert mscoco --check
+      hmtools convert all --root /data --split test
       hmtools convert coco --annotations X.json --images photos --convention coco_17 --name mine
     """  # noqa: D301 - \b keeps Typer from joining the lines
+    if dataset == "all":
+        from hmtools.cli.convert_all import convert_everything
+
+        named = {
+            "--option": option, "--only": only, "--annotations": annotations, "--convention": convention,
+            "--name": name, "--every": every, "--dry-run": dry_run,
+        }  # fmt: skip
+        if wrong := [flag for flag, value in named.items() if value]:
+            raise _usage(f"{wrong[0]}: says something about one dataset; give it with the dataset's name")
+        choices: dict[str, Any] = {
+            "out": out, "images": _images(dataset, images or [])[1], "limit": limit, "strict": strict,
+            "allow_standin": allow_standin,
+        }  # fmt: skip
+        raise typer.Exit(
+            convert_everything(
+                root, split or [], choices, workers=workers, overwrite=overwrite, break_lock=break_lock,
+                check=check, strict_counts=strict_counts, as_json=as_json,
+            )
+        )  # fmt: skip
     own = {"annotations": annotations, "convention": convention, "name": name}
     options = _options(
         dataset, option or [], {key: str(value) for key, value in own.items() if value is not None}
@@ -118,7 +146,14 @@ def convert(
         progress=not as_json, started=None if as_json else announce,
     )  # fmt: skip
     print_json(reports) if as_json else print_reports(reports)
-    raise typer.Exit(max((report.exit_code for report in reports), default=0))
+    other = strict_counts and any(report.other_count for report in reports)
+    raise typer.Exit(max([int(other), *(report.exit_code for report in reports)]))
+
+
+def _usage(message: str) -> Exception:
+    from hmtools.core.errors import UsageError
+
+    return UsageError(message)
 
 
 def _options(dataset: str, pairs: Sequence[str], own: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from hmtools.convert.run import Plan, SplitReport
 
-__all__ = ["announce", "print_json", "print_reports"]
+__all__ = [
+    "HEADINGS",
+    "announce",
+    "print_details",
+    "print_json",
+    "print_reports",
+    "report_row",
+    "reports_json",
+]
+
+HEADINGS = ["split", "state", "records", "official", "images", "rejected", "left out", "size", "time"]
+"""Of the table that ends a conversion."""
 
 _EXAMPLES = 10
 _MANY = 0.05  # share of rejected people that deserves a remark
@@ -36,12 +47,18 @@ def announce(plan: Plan) -> None:
 
 def print_json(reports: Sequence[SplitReport]) -> None:
     """Print the reports as one JSON object, split by split."""
-    found = {
+    typer.echo(json.dumps(reports_json(reports), indent=1))
+
+
+def reports_json(reports: Sequence[SplitReport]) -> dict[str, dict[str, Any]]:
+    """Split -> what ``--json`` says about it."""
+    return {
         report.plan.name: {
             "out": str(report.plan.task.out),
             "ok": report.exit_code == 0,
             "interrupted": report.outcome.interrupted,
             "records": report.outcome.count("records"),
+            "official_records": report.official_records,
             "images": report.outcome.count("images"),
             "rejected": _reasons(report, "rejected"),
             "filtered": _reasons(report, "filtered"),
@@ -50,25 +67,29 @@ def print_json(reports: Sequence[SplitReport]) -> None:
         }
         for report in reports
     }
-    typer.echo(json.dumps(found, indent=1))
 
 
 def print_reports(reports: Sequence[SplitReport]) -> None:
     """Print one table, then what there is to know about each split."""
-    from hmtools.core.log import format_bytes, format_duration, show, table
+    from hmtools.core.log import show, table
 
-    rows = []
+    show(table(HEADINGS, [report_row(report) for report in reports]))
     for report in reports:
-        outcome = report.outcome
-        size = sum(file.nbytes for result in outcome.results for file in result.files)
-        counts = [outcome.count(name) for name in ("records", "images", "rejected", "filtered")]
-        rows.append(
-            [report.plan.name, _state(report), *counts, format_bytes(size), format_duration(outcome.seconds)]
-        )
-    headings = ["split", "state", "records", "images", "rejected", "left out", "size", "time"]
-    show(table(headings, rows))
-    for report in reports:
-        _print_details(report)
+        print_details(report)
+
+
+def report_row(report: SplitReport) -> list[object]:
+    """The line of one split in the table under :data:`HEADINGS`."""
+    from hmtools.core.log import format_bytes, format_duration
+
+    outcome = report.outcome
+    size = sum(file.nbytes for result in outcome.results for file in result.files)
+    counts = [outcome.count(name) for name in ("records", "images", "rejected", "filtered")]
+    official = "" if report.official_records is None else report.official_records
+    return [
+        report.plan.name, _state(report), counts[0], official, *counts[1:], format_bytes(size),
+        format_duration(outcome.seconds),
+    ]  # fmt: skip
 
 
 def _state(report: SplitReport) -> str:
@@ -89,7 +110,8 @@ def _reasons(report: SplitReport, name: str) -> dict[str, int]:
     return dict(total.most_common())
 
 
-def _print_details(report: SplitReport) -> None:
+def print_details(report: SplitReport) -> None:
+    """What there is to know about one split: reasons, examples, needs, failures, where it lies."""
     outcome, name = report.outcome, report.plan.name
     for title, kind in (("rejected", "rejected"), ("left out by rules and options", "filtered")):
         if reasons := _reasons(report, kind):
@@ -106,6 +128,11 @@ def _print_details(report: SplitReport) -> None:
             f"{name}: nothing could be stored. Check the folder and the convention, then use --overwrite."
         )
     else:
+        if report.other_count:
+            typer.echo(
+                f"{name}: {outcome.count('records'):,} people, the authors say {report.official_records:,}: "
+                "is the download whole, and of their version?"
+            )
         typer.echo(f"{name}: {report.plan.task.out}")
 
 

@@ -26,7 +26,16 @@ from hmtools.engine.local import run_local
 from hmtools.humandata.schema import SCHEMA_VERSION
 from hmtools.synth.truth import TRUTH
 
-__all__ = ["IMAGE_POLICIES", "Plan", "SplitReport", "convert", "make_plans", "resolve_root", "wanted_splits"]
+__all__ = [
+    "IMAGE_POLICIES",
+    "Plan",
+    "SplitReport",
+    "convert",
+    "make_plans",
+    "resolve_root",
+    "run_plans",
+    "wanted_splits",
+]
 
 IMAGE_POLICIES = ("crop", "full", "none")
 OWNED = ("*-u*-???.*", "index.arrow", "tracks.arrow", "manifest.json")
@@ -57,6 +66,25 @@ class SplitReport:
     def empty(self) -> bool:
         """Every person was rejected: the split is finished, and of no use."""
         return self.outcome.ok and not self.outcome.count("records") and self.outcome.count("rejected") > 0
+
+    @property
+    def official_records(self) -> int | None:
+        """How many people the whole split has by its authors, at the set's own interval.
+
+        None where nothing can be compared: they do not say, or not all of it was wanted (``--every``,
+        ``--limit``, ``--only``). Images are not compared: authors count those without people, too.
+        """
+        task, options = self.plan.task, self.plan.options
+        own_interval = task.dataset.every.get(task.dataset.role(task.split), 1)
+        if options["limit"] or options["only"] or task.every != own_interval:
+            return None
+        return task.dataset.official_counts.get(task.split, {}).get("records")
+
+    @property
+    def other_count(self) -> bool:
+        """The split is done and has not the official number of people: not whole, or another version."""
+        official = self.official_records
+        return self.outcome.ok and official is not None and self.outcome.count("records") != official
 
     @property
     def exit_code(self) -> int:
@@ -300,16 +328,35 @@ def convert(
         LockedError: if another writer has the split.
     """
     settings = settings or load_settings()
-    if settings.engine != "local":
-        raise UsageError(
-            f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally"
-        )
     plans = make_plans(
         name, root=root, out=out, splits=splits, options=options, images=images, every=every, limit=limit,
         only=only, strict=strict, allow_standin=allow_standin, settings=settings,
     )  # fmt: skip
+    return list(
+        run_plans(
+            plans, workers=workers, overwrite=overwrite, break_lock=break_lock, progress=progress,
+            settings=settings, command=command, started=started,
+        )
+    )  # fmt: skip
+
+
+def run_plans(
+    plans: Sequence[Plan],
+    *,
+    settings: Settings,
+    workers: int | None = None,
+    overwrite: bool = False,
+    break_lock: bool = False,
+    progress: bool = True,
+    command: str | None = None,
+    started: Callable[[Plan], None] | None = None,
+) -> Iterator[SplitReport]:
+    """Run plans one after the other; arguments, results and errors are those of :func:`convert`."""
+    if settings.engine != "local":
+        raise UsageError(
+            f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally"
+        )
     command = command or shlex.join(["hmtools", *sys.argv[1:]])
-    reports = []
     for plan in plans:
         if started is not None:
             started(plan)
@@ -330,7 +377,6 @@ def convert(
             break_lock=break_lock,
             progress=progress,
         )
-        reports.append(SplitReport(plan=plan, outcome=outcome))
+        yield SplitReport(plan=plan, outcome=outcome)
         if outcome.interrupted:
             break
-    return reports
