@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 from collections import Counter
@@ -16,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hmtools.convert.bodies import Bodies, deriver
+from hmtools.convert.images import ImageLoader
 from hmtools.core.errors import UnitError, UnsafeFileError
-from hmtools.core.image import ImageError, decode_bgr, encode_jpeg, encode_png, opencv, probe
+from hmtools.core.image import ImageError, encode_jpeg, encode_png, opencv
 from hmtools.datasets.base import Dataset, Rejected, safe_path
 from hmtools.engine.job import Result, Unit
 from hmtools.geometry.crop import crop_window, image_op_affine, undo_image_op
+from hmtools.humandata.agreement import agreement
 from hmtools.humandata.checks import box_defect, health_counts, number_defect
 from hmtools.humandata.keys import key_encode
 from hmtools.humandata.record import Record
@@ -35,9 +36,6 @@ log = logging.getLogger(__name__)
 
 EXAMPLES = 10
 """Rejections that are listed with their source; all are counted."""
-
-# What the system says when there is no file of the annotated name; anything else is trouble of the disk.
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 _BLOCK = 16  # frames
 
@@ -78,12 +76,18 @@ class _Tally:
     """Counts what was stored and why people were not."""
 
     def __init__(self, strict: bool) -> None:
+        self.agreement: dict[str, Counter[int]] = {}
         self.strict = strict
         self.rejected: Counter[str] = Counter()
         self.filtered: Counter[str] = Counter()
         self.health: Counter[str] = Counter()
         self.examples: list[dict[str, str]] = []
         self.images = 0
+
+    def count(self, record: Record, spec: RecordSpec) -> None:
+        self.health.update(health_counts(record))
+        for name, bins in agreement(record, spec).items():
+            self.agreement.setdefault(name, Counter()).update(bins)
 
     def reject(self, found: Rejected) -> None:
         if found.by_rule:
@@ -112,18 +116,21 @@ def convert_unit(task: ConvertTask, unit: Unit) -> Result:
     """
     spec = task.dataset.spec(task.root, task.split)
     tally = _Tally(task.strict)
-    with PartWriter(
-        task.out, spec, unit.id, full=task.images == "full", images=task.images != "none"
-    ) as writer:
+    stored = task.images != "none"
+    with (
+        PartWriter(task.out, spec, unit.id, full=task.images == "full", images=stored) as writer,
+        ImageLoader(task.dataset, task.root) as loader,
+    ):
         frames = _boxed(task, islice(_frames(task, unit, spec, tally), task.take.get(unit.index)), tally)
         # Labels, then images, then output, each for some frames at once: switching between an image codec and
         # Python for every person makes a conversion to crops up to a tenth slower (benchmarks/convert.py).
         # Full frames need no codec for output, and are too large to hold several.
         size = _BLOCK if task.images == "crop" else 1
         while block := list(islice(frames, size)):
-            for sample in [sample for people in block for sample in _samples(task, people, tally)]:
+            for sample in [sample for people in block for sample in _samples(task, people, loader, tally)]:
                 writer.add(*sample)
-                _count(sample[0], tally)
+                for record in sample[0]:
+                    tally.count(record, spec)
     return Result(
         unit=unit.id,
         files=tuple(writer.files),
@@ -138,6 +145,7 @@ def convert_unit(task: ConvertTask, unit: Unit) -> Result:
             "filtered": dict(tally.filtered),
             "examples": tally.examples,
             "health": dict(tally.health),
+            "agreement": {name: sorted(bins.items()) for name, bins in tally.agreement.items()},
             "needs": deriver(task.bodies).needs if task.bodies else {},
         },
     )
@@ -234,13 +242,13 @@ def _source(record: Record) -> str:
     return f"{record.image_path} {record.source_id or record.person}"
 
 
-def _samples(task: ConvertTask, people: list[Record], tally: _Tally) -> Iterator[Stored]:
+def _samples(task: ConvertTask, people: list[Record], loader: ImageLoader, tally: _Tally) -> Iterator[Stored]:
     """What is stored of one frame, as the image policy says."""
     if task.images == "none":
         yield people, None, ""
         return
     try:
-        data, kind, image = _load(task, people[0])
+        data, kind, image = loader.load(people[0])
     except ImageError as error:
         yield from _without_image(task, people, error, tally)
         return
@@ -249,33 +257,6 @@ def _samples(task: ConvertTask, people: list[Record], tally: _Tally) -> Iterator
         yield _full(people, data, kind, image)
     else:
         yield from _crops(task, people, undo_image_op(image, people[0].image_op or "none"), tally)
-
-
-def _count(people: Sequence[Record], tally: _Tally) -> None:
-    for record in people:
-        tally.health.update(health_counts(record))
-
-
-def _load(task: ConvertTask, record: Record) -> tuple[bytes, str, Image]:
-    """Encoded bytes, their kind and the decoded pixels (as the file has them, BGR)."""
-    try:
-        data = task.dataset.image_bytes(task.root, record.image_path or "")
-    except UnsafeFileError as error:
-        raise ImageError("unsafe_path", str(error)) from error
-    except OSError as error:
-        if error.errno not in _NO_FILE:
-            raise
-        raise ImageError("image_missing", "no such file") from error
-    kind = probe(data).kind
-    image = decode_bgr(data)
-    labelled = (record.height, record.width)
-    found = image.shape[:2] if (record.image_op or "none") in ("none", "hflip") else image.shape[1::-1]
-    if tuple(found) != labelled:
-        raise ImageError(
-            "image_size_mismatch",
-            f"labels are for {labelled[1]}x{labelled[0]}, the file has {found[1]}x{found[0]}",
-        )
-    return data, kind, image
 
 
 def _without_image(
@@ -297,7 +278,7 @@ def _with_reason(meta: str | None, reason: str) -> str:
 
 
 def _full(people: list[Record], data: bytes, kind: str, image: Image) -> Stored:
-    """Original bytes as they are; formats that not every tar reader knows become PNG."""
+    """Original bytes as they are; formats that not every tar reader knows and frames of videos become PNG."""
     if kind == "other":
         data, kind = encode_png(image, bgr=True), "png"
     for record in people:

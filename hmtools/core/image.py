@@ -42,7 +42,8 @@ _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-fram
 class ImageError(CountedError):
     """An image that cannot be used; ``reason`` is the word it is counted under.
 
-    Reasons: ``image_empty``, ``image_truncated``, ``image_unreadable``, ``image_too_large``.
+    Reasons: ``image_empty``, ``image_truncated``, ``image_unreadable``, ``image_too_large``; of videos
+    ``video_missing``, ``video_broken``, ``frame_missing``, ``frame_corrupt``.
     """
 
 
