@@ -2,8 +2,9 @@
 
 Datasets and body models come as pickles, and ``pickle.load`` runs whatever a pickle says. Here a pickle is
 read by :mod:`hmtools.core.pickle_machine`, which knows data only, and may ask for nothing but the names
-in :mod:`hmtools.core.pickle_globals` (numbers, text, containers, NumPy, SciPy matrices, inert chumpy), where
-it is written why each is safe. Everything else is an UnsafeFileError with the name that was asked for. Memory
+in :mod:`hmtools.core.pickle_globals` (numbers, text, containers, NumPy, SciPy matrices, inert chumpy),
+:mod:`hmtools.core.pickle_pandas` (dataframes) and :mod:`hmtools.core.pickle_torch` (tensors), where it is
+written why each is safe. Everything else is an UnsafeFileError with the name that was asked for. Memory
 is bounded by the size of the file; time is not (a forged pickle may still be slow).
 """
 
@@ -23,17 +24,20 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from hmtools.core.errors import AssetError, HmtoolsError, LayoutError, UnsafeFileError
-from hmtools.core.pickle_globals import ChumpyArray
+from hmtools.core.pickle_globals import ALLOWED, ChumpyArray
 from hmtools.core.pickle_machine import GuardedUnpickler, SizedReader
+from hmtools.core.pickle_pandas import PANDAS, PickledFrame
+from hmtools.core.pickle_torch import TORCH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_NPZ_BYTES", "ChumpyArray", "load_npy", "load_npz", "load_pickle"]
+__all__ = ["MAX_NPZ_BYTES", "ChumpyArray", "PickledFrame", "load_npy", "load_npz", "load_pickle"]
 
 MAX_NPZ_BYTES = 16 << 30
 """Default bound for what one npz may unpack to: four times the largest annotation file we know of."""
 
+_NAMES = ALLOWED | PANDAS | TORCH
 _MAX_HEADER = 1 << 16
 _PIECE = 1 << 24
 # What a damaged or forged stream makes Python and NumPy raise while it is read.
@@ -65,8 +69,10 @@ def load_pickle(path_or_bytes: str | Path | bytes, *, encoding: str = "latin1") 
             leaves such strings (also dictionary keys) as bytes.
 
     Returns:
-        The object: numbers, text, containers, arrays in their pickled dtype, SciPy matrices, and
-        :class:`~hmtools.core.pickle_globals.ChumpyArray` where the pickle holds chumpy objects.
+        The object: numbers, text, containers, arrays in their pickled dtype, SciPy matrices,
+        :class:`~hmtools.core.pickle_pandas.PickledFrame` where the pickle holds a pandas dataframe, an array
+        where it holds a torch tensor, and :class:`~hmtools.core.pickle_globals.ChumpyArray` where it holds
+        chumpy objects.
 
     Raises:
         UnsafeFileError: if the pickle asks for anything else; the message has the file and the name.
@@ -154,7 +160,8 @@ def _named(where: str, kind: str, hint: str = "") -> Iterator[None]:
 
 def _unpickle(file: IO[bytes], size: int, where: str, encoding: str) -> Any:
     with _named(where, "a pickle", f"; it has {size:,} bytes" if size else "; it is empty"):
-        return GuardedUnpickler(SizedReader(file, size), where=where, encoding=encoding).load()
+        reader = SizedReader(file, size)
+        return GuardedUnpickler(reader, where=where, encoding=encoding, names=_NAMES).load()
 
 
 def _read_array(file: IO[bytes], size: int, where: str, pickled: bool) -> NDArray[Any]:

@@ -39,7 +39,11 @@ class _Encoder(NamedTuple):
     options: Mapping[str, str]
 
 
-_X264 = {"preset": "veryfast", "sc_threshold": "0", "b_strategy": "0", "g": "{keys}", "bf": "{b}"}
+# x264 gives a file of another size now and then while mbtree weighs blocks by what comes later.
+_X264 = {
+    **{"preset": "veryfast", "sc_threshold": "0", "b_strategy": "0", "mbtree": "0"},
+    **{"g": "{keys}", "bf": "{b}"},
+}
 _X265 = (
     "keyint={keys}:min-keyint=1:scenecut=0:bframes={b}:b-adapt=0:open-gop=0:info=0:log-level=none"
     ":pools=none:frame-threads=1"
