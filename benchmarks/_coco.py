@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HEIGHT", "SPLIT", "WIDTH", "make_coco"]
+__all__ = ["HEIGHT", "SPLIT", "WIDTH", "make_coco", "photo"]
 
 SPLIT = "train2017"
 WIDTH, HEIGHT = 640, 480
@@ -63,9 +63,13 @@ def make_coco(root: Path, images: int, people: int = 2, seed: int = 0) -> int:
     return size
 
 
-def _canvas(rng: np.random.Generator) -> Image:
+def photo(rng: np.random.Generator, width: int, height: int) -> bytes:
+    """A JPEG of coloured noise that costs what a photograph of that size does."""
+    return cv2.imencode(".jpg", _canvas(rng, (width, height)), _JPEG)[1].tobytes()
+
+
+def _canvas(rng: np.random.Generator, size: tuple[int, int] = (2 * WIDTH, 2 * HEIGHT)) -> Image:
     """Coloured noise, four times the area of an image."""
-    size = (2 * WIDTH, 2 * HEIGHT)
     total = np.full((size[1], size[0], 3), 118, np.float32)
     for octave, strength in enumerate(_CONTRAST):
         coarse = (max(2, size[0] >> octave), max(2, size[1] >> octave))

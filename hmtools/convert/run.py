@@ -17,7 +17,7 @@ import numpy as np
 from hmtools.convert.bodies import choose_bodies, is_miniature
 from hmtools.convert.finalise import finalise_split, package_versions
 from hmtools.convert.unit import ConvertTask, convert_unit
-from hmtools.core.errors import LayoutError, UsageError, nearest
+from hmtools.core.errors import AssetError, LayoutError, UsageError, nearest
 from hmtools.core.settings import Settings, load_settings
 from hmtools.datasets.base import Dataset
 from hmtools.datasets.registry import all_datasets, get_dataset
@@ -215,6 +215,17 @@ def _matches(sequence: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(sequence, pattern) for pattern in patterns)
 
 
+def _require_boxes(task: ConvertTask, settings: Settings) -> None:
+    """Crops need boxes before anything else; without models a whole split would be rejected, one by one."""
+    if task.images == "crop" and task.dataset.boxes_from_bodies and not (task.bodies and task.bodies.facts):
+        raise AssetError(
+            f"{task.dataset.title}: its boxes follow from its bodies, and body_models = "
+            f"{settings.body_models} ({settings.origin('body_models')}) holds no model to make them with, so "
+            "nothing can be cropped. `hmtools body list` says where the files come from; or convert with "
+            "--images full (or none) now, and run `hmtools derive` when they are there"
+        )
+
+
 def _limited(units: Sequence[Unit], limit: int) -> tuple[list[Unit], dict[int, int]]:
     """The first units that cover ``limit`` images, and how many the last of them may take."""
     kept: list[Unit] = []
@@ -357,6 +368,8 @@ def run_plans(
             f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally"
         )
     command = command or shlex.join(["hmtools", *sys.argv[1:]])
+    for plan in plans:
+        _require_boxes(plan.task, settings)
     for plan in plans:
         if started is not None:
             started(plan)

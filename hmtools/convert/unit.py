@@ -211,7 +211,7 @@ def _boxed(task: ConvertTask, frames: Iterator[list[Record]], tally: _Tally) -> 
     for block in _blocks(frames, derive.batch):
         derive.fill([record for people in block for record in people])
         for people in block:
-            if kept := [record for record in people if _has_box(record, tally)]:
+            if kept := [record for record in people if _has_box(task, record, tally)]:
                 yield kept
 
 
@@ -227,11 +227,18 @@ def _blocks(frames: Iterator[list[Record]], size: int) -> Iterator[list[list[Rec
         yield block
 
 
-def _has_box(record: Record, tally: _Tally) -> bool:
-    problem = box_defect(record)
+def _has_box(task: ConvertTask, record: Record, tally: _Tally) -> bool:
+    problem = None if _box_to_come(task, record) else box_defect(record)
     if problem:
         tally.reject(Rejected(problem, _source(record), record.key or ""))
     return problem is None
+
+
+def _box_to_come(task: ConvertTask, record: Record) -> bool:
+    """Whether the box waits for a body model that is not here, as the body does; crops cannot wait."""
+    if record.bbox_xywh is not None or not task.dataset.boxes_from_bodies or task.images == "crop":
+        return False
+    return record.valid_smplx is not False and record.keypoints3d_smplx is None
 
 
 def _int(value: int | None) -> int:

@@ -94,6 +94,7 @@ class Dataset:
         box_ratio: padding that training puts on this set's boxes.
         body: what kind of body annotations it has, for people.
         official_counts: split → {"records": …} as the authors state them.
+        boxes_from_bodies: the release has no body boxes: they follow from the bodies, once there are models.
         video: rows of frames whose image is rejected stay, so that tracks have no gaps.
     """
 
@@ -112,6 +113,7 @@ class Dataset:
     body: ClassVar[str] = "none"
     official_counts: ClassVar[Mapping[str, Mapping[str, int]]] = {}
     world: ClassVar[World] = World()
+    boxes_from_bodies: ClassVar[bool] = False
     video: ClassVar[bool] = False
 
     def __init__(self, options: Mapping[str, str] | None = None) -> None:

@@ -128,6 +128,7 @@ EgoBody/
                            <REC> = recording_YYYYMMDD_S<wearer>_S<interactee>_NN
 """
     splits: ClassVar[Mapping[str, str]] = {"train": "train", "val": "val", "test": "test"}
+    boxes_from_bodies = True
     box_ratio = 1.0  # derived boxes are 1.2 times the extent of the joints already
     body = "SMPL-X, gendered"
     official_counts: ClassVar[Mapping[str, Mapping[str, int]]] = {

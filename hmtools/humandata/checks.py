@@ -71,14 +71,16 @@ def box_defect(record: Record) -> str | None:
 def health_counts(record: Record) -> Counter[str]:
     """Facts worth counting about one accepted, normalised record.
 
-    ``box_partly_outside``, ``<part>_bbox_xywh_outside``, ``keypoints_labelled`` (joints with confidence),
-    ``keypoints_outside`` (of those, beyond the image), ``no_visible_keypoint``, ``betas_norm_over_15``,
-    ``camera_not_orthonormal``, and ``records`` itself.
+    ``box_to_come`` (it waits for a body model), ``box_partly_outside``, ``<part>_bbox_xywh_outside``,
+    ``keypoints_labelled`` (joints with confidence), ``keypoints_outside`` (of those, beyond the image),
+    ``no_visible_keypoint``, ``betas_norm_over_15``, ``camera_not_orthonormal``, and ``records`` itself.
     """
     found: Counter[str] = Counter(records=1)
     width, height = record.width or 0, record.height or 0  # defect() has refused records without a size
-    x, y, w, h = (float(value) for value in record.bbox_xywh[:4])
-    found["box_partly_outside"] += x < -0.5 or y < -0.5 or x + w > width + 0.5 or y + h > height + 0.5
+    found["box_to_come"] += record.bbox_xywh is None
+    if record.bbox_xywh is not None:
+        x, y, w, h = (float(value) for value in record.bbox_xywh[:4])
+        found["box_partly_outside"] += x < -0.5 or y < -0.5 or x + w > width + 0.5 or y + h > height + 0.5
     for name in BOX_COLUMNS[1:]:
         box = getattr(record, name)
         found[f"{name}_outside"] += box is not None and not overlaps_image(box[:4], width, height)

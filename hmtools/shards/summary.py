@@ -41,7 +41,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     for batch in iter_batches(folder / INDEX):
         rows += len(batch)
         nulls.update({name: batch.column(name).null_count for name in _stored(batch.schema)})
-        boxes = _floats(batch, "bbox_xywh")
+        boxes = _floats(batch, "bbox_xywh")[np.asarray(batch.column("bbox_xywh").is_valid())]
         sides.append(boxes[:, 2:4].max(axis=1))
         sizes.append(np.maximum(_numbers(batch, "width"), _numbers(batch, "height")))
         names = batch.column("sequence").to_pylist()
@@ -95,7 +95,7 @@ def _numbers(batch: pa.RecordBatch, name: str) -> np.ndarray[Any, Any]:
 
 
 def _percentiles(values: list[np.ndarray[Any, Any]]) -> dict[str, float]:
-    if not values:
+    if not any(map(len, values)):
         return {}
     found = np.percentile(np.concatenate(values), _PERCENTILES)
     return {f"p{p}": round(float(value), 1) for p, value in zip(_PERCENTILES, found, strict=True)}

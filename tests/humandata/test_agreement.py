@@ -37,7 +37,7 @@ def test_distances_are_in_pixels_and_millimetres() -> None:
     assert found["keypoints2d_smplx_px"] == pytest.approx(10.0, abs=1e-4)
     assert found["keypoints3d_smplx_mm"] == pytest.approx(10.0, abs=0.02)  # float32 at 143 m
     assert len(found["keypoints3d_smplx_mm"]) == 144
-    # COCO's hips are other points than the body model's, so they are not compared
+    # the same or another definition of the same point
     assert len(found["keypoints2d_smplx_px"]) == mapping("coco_17", "smplx_144").mask.sum() < 17
 
 
