@@ -163,10 +163,10 @@ def _frames(task: ConvertTask, unit: Unit, spec: RecordSpec, tally: _Tally) -> I
 
 def _kept(task: ConvertTask, unit: Unit, tally: _Tally) -> Iterator[Record]:
     for found in task.dataset.read(task.root, unit):
-        if isinstance(found, Rejected):
-            tally.reject(found)
-        elif task.every > 1 and (found.source_index or 0) % task.every:
+        if task.every > 1 and (found.source_index or 0) % task.every:
             tally.filtered["every"] += 1
+        elif isinstance(found, Rejected):
+            tally.reject(found)
         elif task.only and not any(fnmatchcase(found.sequence or "", name) for name in task.only):
             tally.filtered["only"] += 1
         else:

@@ -71,12 +71,14 @@ class Rejected:
         source: what the release calls it (image and annotation).
         detail: what was expected and found.
         by_rule: left out by the set's own published rules, which is no defect and never fatal.
+        source_index: of the person, where it is known: who is not in a sampling interval is no loss.
     """
 
     reason: str
     source: str
     detail: str = ""
     by_rule: bool = False
+    source_index: int | None = None
 
 
 class Dataset:

@@ -95,13 +95,16 @@ class FitUnit:
     strays: tuple[str, ...] = ()
 
 
-def plan_fits(file: Path, units: Sequence[Unit], ids: Sequence[Table]) -> list[Unit]:
+def plan_fits(
+    file: Path, units: Sequence[Unit], ids: Sequence[Table], elsewhere: Sequence[Table] = ()
+) -> list[Unit]:
     """Scan a file of fits once and give each unit those of its people.
 
     Args:
         file: NeuralAnnot's json.
         units: planned from the annotations.
         ids: of each unit the annotation ids of its people, (N,).
+        elsewhere: ids of people in no unit (of another split), whose fits belong to somebody all the same.
 
     Returns:
         The units with a :class:`FitUnit` around their payload; fits of nobody stand in the first.
@@ -110,7 +113,7 @@ def plan_fits(file: Path, units: Sequence[Unit], ids: Sequence[Table]) -> list[U
         LayoutError: if the file is not JSON, or none of its fits is of anybody.
     """
     fits, strays = _scan(file)
-    everybody = np.concatenate([np.zeros(0, np.int64), *ids])
+    everybody = np.concatenate([np.zeros(0, np.int64), *ids, *elsewhere])
     known = np.isin(fits[:, 0], everybody)
     if not known.any():
         raise LayoutError(

@@ -25,12 +25,16 @@ class Case:
         mutations: rule -> what breaks it; the comparison must notice each.
         options: the set's own options for the conversion.
         pixels: mutations that can be seen in the pixels only.
+        elsewhere: mutation -> the split that shows it, where that is not the first.
+        every: sampling interval, where the set's own would leave nothing of a miniature.
     """
 
     synth: Mapping[str, Any]
     mutations: Mapping[str, Mutation]
     options: Mapping[str, str] = field(default_factory=dict)
     pixels: Sequence[str] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    every: int | None = None
 
 
 def changed(kind: type[Dataset], change: Callable[[Record], None]) -> Mutation:

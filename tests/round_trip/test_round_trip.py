@@ -59,8 +59,9 @@ def world(
 
 
 def run(name: str, root: Path, out: Path, **options: Any) -> list[SplitReport]:
-    chosen = {"workers": 0, "progress": False, "splits": case(name).synth["splits"]}
-    return convert(name, root=root, out=out, options=case(name).options, **chosen | options)
+    own = case(name)
+    chosen = {"workers": 0, "progress": False, "splits": own.synth["splits"], "every": own.every}
+    return convert(name, root=root, out=out, options=own.options, **chosen | options)
 
 
 def first(name: str) -> list[str]:
@@ -101,7 +102,8 @@ def test_every_rule_matters(
     pixels = mutation in case(name).pixels
     # What cannot be seen in pixels is looked for without them, in the split that says most.
     images = {} if pixels else {"images": "none"}
-    found = converted(name, world, tmp_path, splits=first(name), **images)
+    shown = case(name).elsewhere.get(mutation)
+    found = converted(name, world, tmp_path, splits=[shown] if shown else first(name), **images)
     assert mismatches(world, found, pixels=pixels) != []
 
 
