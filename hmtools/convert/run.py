@@ -149,14 +149,14 @@ def make_plans(
     plans = []
     for split in chosen:
         role = dataset.role(split)
-        own_interval = 1 if is_miniature(where) else dataset.every.get(role, 1)  # of a few, none would be left
+        interval = 1 if is_miniature(where) else dataset.every.get(role, 1)  # of a few none would be left
         task = ConvertTask(
             dataset=dataset,
             root=where,
             split=split,
             out=base / split,
             images=images or ("crop" if role == "train" else "full"),
-            every=every or own_interval,
+            every=every or interval,
             only=tuple(only),
             strict=strict,
             bodies=choose_bodies(

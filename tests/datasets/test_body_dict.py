@@ -13,7 +13,8 @@ def test_leading_dimensions_of_one_are_dropped_and_order_is_that_of_the_sizes() 
     found = body_parts(values, {"transl": 3, "betas": (10, 11)})
     assert list(found) == ["transl", "betas"]
     assert found["transl"].tolist() == [1.0, 2.0, 3.0]
-    assert found["betas"].shape == (11,) and found["betas"].dtype == np.float64
+    assert found["betas"].shape == (11,)
+    assert found["betas"].dtype == np.float64
 
 
 @pytest.mark.parametrize(
