@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Set-up": {
         "body": ("hmtools.cli.body", "Body-model files: found, checked, cleaned; a free stand-in."),
+        "weights": ("hmtools.cli.weights", "Released weights: found, imported, checked."),
         "config": ("hmtools.cli.config", "Every setting, its value and where it comes from."),
         "doctor": ("hmtools.cli.doctor", "What is wrong with this machine, and the remedy."),
     },

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["conventions", "convertible", "dataset_names", "image_policies", "layouts", "model_formats"]
+__all__ = [
+    "conventions",
+    "convertible",
+    "dataset_names",
+    "image_policies",
+    "layouts",
+    "model_formats",
+    "weight_names",
+]
 
 
 def dataset_names(incomplete: str) -> list[str]:
@@ -39,3 +47,12 @@ def layouts(incomplete: str) -> list[str]:
     from hmtools.synth import layout_names
 
     return [name for name in layout_names() if name.startswith(incomplete)]
+
+
+def weight_names(incomplete: str) -> list[str]:
+    """Published weights, and what was imported."""
+    from hmtools.models.published_weights import PUBLISHED
+    from hmtools.models.weights_folder import weights_folder, weights_in
+
+    names = {*PUBLISHED, *(item.name for item in weights_in(weights_folder()))}
+    return sorted(name for name in names if name.startswith(incomplete))

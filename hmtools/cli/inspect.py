@@ -74,7 +74,7 @@ def _agreement(found: dict[str, dict[str, float]]) -> list[list[str]]:
     return [
         [
             f"{name.rpartition('_')[0]} off the labels",
-            f"{row['p50']:g} … {row['p95']:g} … {row['p99']:g} {name.rpartition('_')[2]} "
+            f"{row['p50']:.2g} … {row['p95']:.2g} … {row['p99']:.2g} {name.rpartition('_')[2]} "
             f"(median, 95 %, 99 % of {row['joints']:g} joints)",
         ]
         for name, row in found.items()
