@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from smplx.lbs import batch_rigid_transform, find_dynamic_lmk_idx_and_bcoords
+from smplx.lbs import find_dynamic_lmk_idx_and_bcoords
 from smplx.utils import find_joint_kin_chain
 from torch import Tensor, nn
 
@@ -82,7 +82,7 @@ class _Blend(nn.Module):
                 moved = moved + values @ directions[: values.shape[1]]
         if params.kid is not None:
             moved = moved + params.kid[:, None] * self.kid
-        return moved.reshape(len(moved), -1, 3)
+        return moved.reshape(moved.shape[0], -1, 3)
 
 
 class _Flesh(nn.Module):
@@ -111,13 +111,13 @@ class _Flesh(nn.Module):
 
     def forward(self, params: BodyParams, rotations: Tensor, transforms: Tensor) -> Tensor:
         """(B, N, 3) posed points; ``transforms`` (B, J, 4, 4) take each joint from rest to pose."""
-        feature = (rotations[:, 1:] - torch.eye(3).to(rotations)).reshape(len(rotations), -1)
+        feature = (rotations[:, 1:] - torch.eye(3).to(rotations)).reshape(rotations.shape[0], -1)
         rest = self.rest(params)
-        posed = rest + (feature @ self.pose).reshape(len(rotations), *rest.shape[1:])
+        posed = rest + (feature @ self.pose).reshape(rotations.shape[0], *rest.shape[1:])
         # Points last: one large product for the blended transforms, then plain sums along memory. A product
         # of 3 x 3 matrices per point takes three times as long.
-        rows = transforms[:, :, :3].reshape(len(rotations), -1, 12).transpose(1, 2) @ self.weights.T
-        skin, posed = rows.reshape(len(rotations), 3, 4, -1), posed.transpose(1, 2)
+        rows = transforms[:, :, :3].reshape(rotations.shape[0], -1, 12).transpose(1, 2) @ self.weights.T
+        skin, posed = rows.reshape(rotations.shape[0], 3, 4, -1), posed.transpose(1, 2)
         moved = skin[:, :, 3]
         for axis in range(3):
             moved = moved + skin[:, :, axis] * posed[:, None, axis]
@@ -196,6 +196,7 @@ class BodyLayer(nn.Module):
         self.whole = _Flesh(model, kid, points, np.arange(len(template)), dtype) if surface else None
         self.points = _Flesh(model, kid, points, points.rows(), dtype)
         self.parents = np.array(model.parents)  # torch warns about read-only arrays
+        self._chain = tuple(int(parent) for parent in model.parents)
         if model.landmark_bary is not None and model.contour_bary is not None:
             self.register_buffer("landmark_bary", torch.as_tensor(np.array(model.landmark_bary)).to(dtype))
             self.register_buffer("contour_bary", torch.as_tensor(np.array(model.contour_bary)).to(dtype))
@@ -230,8 +231,8 @@ class BodyLayer(nn.Module):
         self._check(params)
         rotations = self.rotations(params)
         rest = self.joints(params)
-        rest = rest.expand(len(rotations), -1, -1)
-        posed, transforms = batch_rigid_transform(rotations, rest, self.parents, dtype=rest.dtype)
+        rest = rest.expand(rotations.shape[0], -1, -1)
+        posed, transforms = _posed_skeleton(rotations, rest, self._chain)
         flesh = self.surface if vertices else self.points
         mesh = flesh(params, rotations, transforms)
         joints = torch.cat([posed, mesh[:, flesh.picked], *self._landmarks(flesh, mesh, rotations)], dim=1)
@@ -264,10 +265,12 @@ class BodyLayer(nn.Module):
             value: Tensor | None = getattr(params, name)
             if value is None:
                 part = torch.eye(3).to(like).expand(batch, count, 3, 3)
-            elif value.shape[-2:] == (3, 3) and value.dim() == 4:
+            elif value.dim() == 4:
                 part = value.expand(batch, count, 3, 3)
             else:
-                part = axis_angle_to_matrix(value.reshape(len(value), count, 3)).expand(batch, count, 3, 3)
+                part = axis_angle_to_matrix(value.reshape(value.shape[0], count, 3)).expand(
+                    batch, count, 3, 3
+                )
             parts.append(part)
         return torch.cat(parts, dim=1)
 
@@ -288,7 +291,7 @@ class BodyLayer(nn.Module):
             mesh, rotations, self._contour_rows(), self.contour_bary, self.neck_chain, pose2rot=False
         )
         fixed = mesh[:, flesh.landmarks]
-        person = torch.arange(len(mesh), device=mesh.device)[:, None, None]
+        person = torch.arange(mesh.shape[0], device=mesh.device)[:, None, None]
         sliding = mesh[person, flesh.contour.reshape(-1, 3)[rows]]
         return [
             torch.einsum("blfc,lf->blc", fixed, self.landmark_bary),
@@ -316,3 +319,21 @@ class BodyLayer(nn.Module):
                 f"a kid weight needs the kid template ({self.family}_kid_template.npy), which was not given; "
                 "`hmtools body list` says where it is looked for"
             )
+
+
+def _posed_skeleton(rotations: Tensor, rest: Tensor, parents: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Joints (B, J, 3) after posing, and (B, J, 4, 4) what takes each from rest to pose.
+
+    Parents are plain numbers, not an array: compilers follow the chain then.
+    """
+    bones = torch.cat([rest[:, :1], rest[:, 1:] - rest[:, parents[1:]]], dim=1)
+    last = torch.tensor([0.0, 0, 0, 1]).to(rest).expand(rest.shape[0], rest.shape[1], 1, 4)
+    local = torch.cat([torch.cat([rotations, bones[..., None]], dim=-1), last], dim=-2)
+    chain = [local[:, 0]]
+    for joint, parent in enumerate(parents[1:], start=1):
+        chain.append(chain[parent] @ local[:, joint])
+    posed = torch.stack(chain, dim=1)
+    at_rest = posed[..., :3, :3] @ rest[..., None]
+    joints = posed[..., :3, 3]
+    moved = torch.cat([posed[..., :3], posed[..., 3:] - nn.functional.pad(at_rest, (0, 0, 0, 1))], dim=-1)
+    return joints, moved

@@ -100,11 +100,13 @@ class BodyParams:
         Raises:
             UsageError: if two fields disagree.
         """
-        sizes = {name: len(value) for name, value in self.given().items()}
-        found = set(sizes.values()) - {1}
-        if len(found) > 1:
-            raise UsageError(f"body parameters of one batch have one length (or 1); found {sizes}")
-        return found.pop() if found else 1
+        sizes = {name: value.shape[0] for name, value in self.given().items()}
+        batch = 1
+        for size in sizes.values():
+            if batch not in (1, size) and size != 1:
+                raise UsageError(f"body parameters of one batch have one length (or 1); found {sizes}")
+            batch = batch if size == 1 else size
+        return batch
 
     def check(self, family: Family) -> BodyParams:
         """Return these parameters when every number is finite and every field belongs to ``family``.

@@ -129,7 +129,7 @@ class SmplerX(nn.Module):
             hand_joints=hand_joints,
             camera=numbers.camera,
         )
-        left, right = hand_joints.chunk(2)
+        left, right = hand_joints.unflatten(0, (2, -1))
         return Forward(
             raw=raw,
             body_joints=joints,
@@ -212,7 +212,7 @@ class SmplerX(nn.Module):
 def _pose(raw: Raw) -> Tensor:
     """(B, 159) axis-angle of all parts, in the order of the pose; left hands are mirrored back."""
     batch = raw.root_6d.shape[0]
-    left, right = raw.hand_6d.chunk(2)
+    left, right = raw.hand_6d.reshape(2, batch, -1)
     numbers = torch.cat([raw.root_6d, raw.body_6d, left, right, raw.jaw_6d], dim=1)
     pose = rotations_from_6d(numbers.reshape(batch, -1, 6)).flatten(1)
     columns = POSE_PARTS["left_hand"]

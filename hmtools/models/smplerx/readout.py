@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from hmtools.geometry.rotation import quaternion_to_axis_angle, rotation_6d_to_matrix
 from hmtools.models.smplerx.units import CELL
@@ -78,10 +77,14 @@ def sample_at(features: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]
     Returns:
         (B, N, C).
     """
-    height, width = features.shape[-2:]
-    grid = torch.stack([points[..., 0] / (width - 1), points[..., 1] / (height - 1)], dim=-1) * 2 - 1
-    out = F.grid_sample(features, grid[:, :, None], mode="bilinear", align_corners=True)
-    return out[..., 0].transpose(1, 2)
+    # The weights are a product of one hat per axis. The gradient of torch's own grid_sample depends, on a
+    # GPU, on the order in which its threads end.
+    x, y = (
+        (1 - (points[..., axis, None] - torch.arange(cells, dtype=points.dtype, device=points.device)).abs())
+        for axis, cells in enumerate(features.shape[:-3:-1])
+    )
+    weights = (y.clamp(min=0)[..., :, None] * x.clamp(min=0)[..., None, :]).flatten(2)
+    return weights.to(features.dtype) @ features.flatten(2).transpose(1, 2)
 
 
 def restore_boxes(
