@@ -93,10 +93,10 @@ spelling: $(DEV)
 test slow: export OMP_NUM_THREADS = 1
 
 test: check
-	@$(BIN)/python -m pytest -n $(CORES) -m 'not slow' --durations=20
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m 'not slow' --durations=20
 
 slow: $(DEV)
-	@$(BIN)/python -m pytest -n $(CORES) -m slow --durations=20
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m slow --durations=20
 
 bench: $(DEV)
 	@failed=0; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" || failed=1; done; exit $$failed

@@ -94,9 +94,10 @@ def hold_in_world(
 
     Raises:
         GeometryError: if R is no rotation.
-        ValueError: for numbers that float32 cannot hold.
+        ValueError: for numbers that float32 cannot hold, and angles too large to turn by.
     """
-    orient, moved = transform_to_camera(global_orient, transl, np.zeros(3), world_to_cam)
+    with np.errstate(over="ignore", invalid="ignore"):  # of huge angles, which are refused
+        orient, moved = transform_to_camera(global_orient, transl, np.zeros(3), world_to_cam)
     rotation = np.asarray(world_to_cam, np.float64)[:3, :3]
     _hold(record, f"{family}_transl", {"moved": moved, "rotation": rotation})
     setattr(record, f"{family}_global_orient", orient)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtools.cli import complete
+from hmtools.cli.engine_options import Address, Engine, UnitTimeout, Workers, engine_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,17 +68,20 @@ def convert(
         typer.Option(help="For `coco`: its keypoint convention.", autocompletion=complete.conventions),
     ] = None,
     name: Annotated[str | None, typer.Option(help="For `coco`: what to call your set.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes; default: the setting workers, else every core. 0: none, to debug."),
-    ] = None,
+    workers: Workers = None,
+    engine: Engine = None,
+    address: Address = None,
+    unit_timeout: UnitTimeout = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what is there and start over.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="The first defect fails its unit.")] = False,
     strict_counts: Annotated[
         bool,
-        typer.Option("--strict-counts", help="Exit 1 unless there are as many people as the authors say."),
+        typer.Option(
+            "--strict-counts",
+            help="Exit 1 unless there are as many people as the authors say, where they say it.",
+        ),
     ] = False,
     allow_standin: Annotated[
         bool, typer.Option("--allow-standin", help="Accept the stand-in body for real data; marked so.")
@@ -102,8 +106,10 @@ def convert(
       hmtools convert mscoco --root /data/MSCOCO --split val2017
       hmtools convert mscoco --check
       hmtools convert all --root /data --split test
+      hmtools convert mscoco --engine ray --address 10.0.0.1:6379
       hmtools convert coco --annotations X.json --images photos --convention coco_17 --name mine
     """  # noqa: D301 - \b keeps Typer from joining the lines
+    settings = engine_settings(engine=engine, workers=workers, address=address, unit_timeout=unit_timeout)
     if dataset == "all":
         from hmtools.cli.convert_all import convert_everything
 
@@ -119,7 +125,7 @@ def convert(
         }  # fmt: skip
         raise typer.Exit(
             convert_everything(
-                root, split or [], choices, workers=workers, overwrite=overwrite, break_lock=break_lock,
+                root, split or [], choices, settings=settings, overwrite=overwrite, break_lock=break_lock,
                 check=check, strict_counts=strict_counts, as_json=as_json,
             )
         )  # fmt: skip
@@ -136,13 +142,13 @@ def convert(
     if check:
         raise typer.Exit(_check(dataset, looking, as_json=as_json))
     if dry_run:
-        _dry_run(dataset, looking, workers, as_json=as_json)
+        _dry_run(dataset, looking, settings.workers, as_json=as_json)
         return
     from hmtools.cli.convert_report import announce, print_json, print_reports
     from hmtools.convert.run import convert as run
 
     reports = run(
-        dataset, **arguments, workers=workers, overwrite=overwrite, break_lock=break_lock,
+        dataset, **arguments, settings=settings, overwrite=overwrite, break_lock=break_lock,
         progress=not as_json, started=None if as_json else announce,
     )  # fmt: skip
     print_json(reports) if as_json else print_reports(reports)
@@ -237,11 +243,9 @@ def _dry_run(dataset: str, arguments: dict[str, Any], workers: int | None, *, as
     from hmtools.convert.estimate import estimate
     from hmtools.convert.run import make_plans
     from hmtools.core.log import format_bytes, format_duration, show, table
-    from hmtools.core.settings import load_settings
     from hmtools.engine.local import usable_cores
 
-    chosen = workers if workers is not None else load_settings().workers
-    count = usable_cores() if chosen is None else chosen
+    count = usable_cores() if workers is None else workers
     found = [(plan, estimate(plan, count)) for plan in make_plans(dataset, **arguments)]
     if as_json:
         typer.echo(json.dumps({plan.name: asdict(cost) for plan, cost in found}, indent=1))

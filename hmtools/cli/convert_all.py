@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hmtools.convert.everything import FoundSet, SetReport
+    from hmtools.core.settings import Settings
 
 __all__ = ["convert_everything"]
 
@@ -21,7 +22,7 @@ def convert_everything(
     roles: Sequence[str],
     choices: dict[str, Any],
     *,
-    workers: int | None,
+    settings: Settings,
     overwrite: bool,
     break_lock: bool,
     check: bool,
@@ -36,14 +37,14 @@ def convert_everything(
     """
     from hmtools.cli.convert_report import announce
     from hmtools.convert.everything import convert_all, find_sets
-    from hmtools.core.settings import load_settings
 
     if check:
-        sets = find_sets((raw or load_settings().raw_root).resolve(), roles)
+        sets = find_sets((raw or settings.raw_root).resolve(), roles)
         _print_found(sets, as_json=as_json)
-        return 2 if any(found.missing for found in sets) or not any(found.root for found in sets) else 0
+        gaps = any(found.missing or found.error for found in sets)
+        return 2 if gaps or not any(found.root for found in sets) else 0
     reports = convert_all(
-        raw, roles, choices=choices, workers=workers, overwrite=overwrite, break_lock=break_lock,
+        raw, roles, choices=choices, settings=settings, overwrite=overwrite, break_lock=break_lock,
         progress=not as_json, started=None if as_json else announce,
     )  # fmt: skip
     _print_json(reports) if as_json else _print_reports(reports)
@@ -61,12 +62,13 @@ def _print_found(sets: Sequence[FoundSet], *, as_json: bool) -> None:
     for found in sets:
         rows += [[f"{found.name}/{split}", "complete", found.root] for split in found.splits]
         rows += [[f"{found.name}/{split}", _gap(found, split), found.root] for split in found.missing]
+        rows += [[found.name, found.error, found.root]] if found.error else []
     show(table(["split", "state", "folder"], rows))
     _print_gaps(sets)
 
 
 def _print_reports(reports: Sequence[SetReport]) -> None:
-    from hmtools.cli.convert_report import HEADINGS, print_details, report_row
+    from hmtools.cli.convert_report import HEADINGS, is_already_done, print_details, report_row
     from hmtools.core.log import show, table
 
     rows: list[list[object]] = []
@@ -83,7 +85,8 @@ def _print_reports(reports: Sequence[SetReport]) -> None:
     show(table(HEADINGS, rows))
     for report in reports:
         for split in report.reports:
-            print_details(split)
+            # those of a split that was done before were listed when it was converted
+            print_details(split, examples=not is_already_done(split))
         if report.error:
             typer.echo(f"{report.found.name}: {report.error}")
     _print_gaps([report.found for report in reports])
@@ -106,6 +109,7 @@ def _print_json(reports: Sequence[SetReport]) -> None:
 def _found_json(found: FoundSet) -> dict[str, Any]:
     return {
         "root": None if found.root is None else str(found.root),
+        "error": found.error or None,
         "complete": list(found.splits),
         "missing": {
             split: [{"paths": list(gap.paths), "page": gap.page} for gap in gaps]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADINGS",
     "announce",
+    "is_already_done",
     "print_details",
     "print_json",
     "print_reports",
@@ -60,6 +61,7 @@ def reports_json(reports: Sequence[SplitReport]) -> dict[str, dict[str, Any]]:
             "records": report.outcome.count("records"),
             "official_records": report.official_records,
             "images": report.outcome.count("images"),
+            "official_images": report.official_images,
             "rejected": _reasons(report, "rejected"),
             "filtered": _reasons(report, "filtered"),
             "failed": report.outcome.failed,
@@ -100,7 +102,12 @@ def _state(report: SplitReport) -> str:
         return f"units failed: {len(outcome.failed)}"
     if report.empty:
         return "nothing stored"
-    return "already done" if outcome.skipped == len(report.plan.units) else "done"
+    return "already done" if is_already_done(report) else "done"
+
+
+def is_already_done(report: SplitReport) -> bool:
+    """Whether an earlier run converted all of it."""
+    return report.outcome.ok and report.outcome.skipped == len(report.plan.units)
 
 
 def _reasons(report: SplitReport, name: str) -> dict[str, int]:
@@ -110,14 +117,20 @@ def _reasons(report: SplitReport, name: str) -> dict[str, int]:
     return dict(total.most_common())
 
 
-def print_details(report: SplitReport) -> None:
-    """What there is to know about one split: reasons, examples, needs, failures, where it lies."""
+def print_details(report: SplitReport, *, examples: bool = True) -> None:
+    """What there is to know about one split: reasons, examples, needs, failures, counts, where it lies.
+
+    Args:
+        report: of the split.
+        examples: list rejections, too.
+    """
     outcome, name = report.outcome, report.plan.name
     for title, kind in (("rejected", "rejected"), ("left out by rules and options", "filtered")):
         if reasons := _reasons(report, kind):
             listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
             typer.echo(f"{name}: {title}: {listed}")
-    _print_rejections(report)
+    if examples:
+        _print_rejections(report)
     _print_needs(report)
     for unit, reason in outcome.failed.items():
         typer.echo(f"  {unit} failed: {reason}\n    log: {_logs(report) / f'{unit}.log'}")
@@ -128,12 +141,23 @@ def print_details(report: SplitReport) -> None:
             f"{name}: nothing could be stored. Check the folder and the convention, then use --overwrite."
         )
     else:
-        if report.other_count:
-            typer.echo(
-                f"{name}: {outcome.count('records'):,} people, the authors say {report.official_records:,}: "
-                "is the download whole, and of their version?"
-            )
+        _print_counts(report)
         typer.echo(f"{name}: {report.plan.task.out}")
+
+
+def _print_counts(report: SplitReport) -> None:
+    """How a split that is done compares with what its authors say; nothing when it is just that."""
+    name, found = report.plan.name, report.outcome.count("records")
+    if report.other_count:
+        typer.echo(
+            f"{name}: {found:,} people, the authors say {report.official_records:,}: is the download whole, "
+            "and of their version?"
+        )
+    elif report.official_records is None and report.official_images is not None:
+        typer.echo(
+            f"{name}: {found:,} people, not compared: the authors count images alone, "
+            f"{report.official_images:,} with those that show nobody"
+        )
 
 
 def _print_needs(report: SplitReport) -> None:

@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
+from hmtools.cli.engine_options import Address, Engine, UnitTimeout, Workers, engine_settings
+
 __all__ = ["derive"]
 
 
 def derive(
     shards: Annotated[Path, typer.Argument(help="OUT, OUT/<dataset> or OUT/<dataset>/<split>.")],
-    workers: Annotated[
-        int | None, typer.Option(help="Processes; default: the setting workers, else every core.")
-    ] = None,
+    workers: Workers = None,
+    engine: Engine = None,
+    address: Address = None,
+    unit_timeout: UnitTimeout = None,
     allow_standin: Annotated[
         bool, typer.Option("--allow-standin", help="Accept the stand-in body for real data; marked so.")
     ] = False,
@@ -33,26 +36,31 @@ def derive(
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.convert.derive import derive_split
     from hmtools.core.errors import LayoutError
+    from hmtools.engine.launch import EngineChoice, engine_session
     from hmtools.humandata.manifest import read_manifest
     from hmtools.shards.reader import find_splits, find_unfinished
 
+    settings = engine_settings(engine=engine, workers=workers, address=address, unit_timeout=unit_timeout)
     folders = find_splits(shards)
     stopped = [folder for folder in find_unfinished(shards) if any(folder.glob(".derive-*/manifest.json"))]
     if not folders and not stopped:
         read_manifest(shards)  # raises, with what is there instead
         raise LayoutError(f"{shards}: no converted split")
     found, code = {}, 0
-    for folder in [*folders, *stopped]:
-        if folder not in stopped and not read_manifest(folder).spec["bodies"] and len(folders) > 1:
-            continue  # sets without bodies among others
-        outcome = derive_split(folder, workers=workers, allow_standin=allow_standin, progress=not as_json)
-        code = max(code, outcome.exit_code)
-        found[str(folder)] = {"records": outcome.count("records"), "filled": outcome.count("filled"),
-                              "failed": outcome.failed, "interrupted": outcome.interrupted}  # fmt: skip
-        if not as_json:
-            _report(folder, found[str(folder)])
-        if outcome.interrupted:
-            break
+    with engine_session(EngineChoice.of(settings)):
+        for folder in [*folders, *stopped]:
+            if folder not in stopped and not read_manifest(folder).spec["bodies"] and len(folders) > 1:
+                continue  # sets without bodies among others
+            outcome = derive_split(
+                folder, settings=settings, allow_standin=allow_standin, progress=not as_json
+            )
+            code = max(code, outcome.exit_code)
+            found[str(folder)] = {"records": outcome.count("records"), "filled": outcome.count("filled"),
+                                  "failed": outcome.failed, "interrupted": outcome.interrupted}  # fmt: skip
+            if not as_json:
+                _report(folder, found[str(folder)])
+            if outcome.interrupted:
+                break
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     raise typer.Exit(code)

@@ -26,7 +26,10 @@ def synth(
     frames: Annotated[int, typer.Option("--frames", help="Images per split, 1 or more.")] = 20,
     people: Annotated[
         int | None,
-        typer.Option("--people", help="People per image, 0 to 50. [default: 2, EHF: 1]"),
+        typer.Option(
+            "--people",
+            help="People per image, 0 to 50; sets with one person per image take 1. [default: 2 or 1]",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="0 or more; the same seed gives the same bytes.")] = 0,
     size: Annotated[

@@ -77,6 +77,7 @@ def _print_json(reports: list[Validation]) -> None:
             "ok": report.ok,
             "records": report.records,
             "images": report.images,
+            "boxes_waiting": report.waiting,
             "problems": [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in report.problems],
         }
         for report in reports
@@ -88,6 +89,10 @@ def _print(reports: list[Validation]) -> None:
     for report in reports:
         if report.ok:
             typer.echo(f"{report.path}: ok, {report.records} records, {report.images} images")
+            if report.waiting:
+                typer.echo(
+                    f"  {report.waiting} boxes wait for body models: run `hmtools derive {report.path}`"
+                )
             continue
         typer.echo(f"{report.path}: {len(report.problems)} problems")
         for problem in report.problems[:_SHOWN]:

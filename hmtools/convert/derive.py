@@ -27,8 +27,8 @@ from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import AssetError, LayoutError, SchemaError, UsageError
 from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.job import Job, Outcome, OutFile, Result, Unit
+from hmtools.engine.launch import EngineChoice, run_job
 from hmtools.engine.lease import acquire
-from hmtools.engine.local import run_local
 from hmtools.humandata.agreement import agreement
 from hmtools.humandata.checks import present_arrays
 from hmtools.humandata.manifest import MANIFEST, Manifest, file_facts, read_manifest, write_manifest
@@ -114,7 +114,7 @@ def _derive(
         owns=("*.arrow",),
         command=command,
     )
-    outcome = run_local(job, workers=workers if workers is not None else settings.workers, progress=progress)
+    outcome = run_job(job, EngineChoice.of(settings, workers=workers), progress=progress)
     if outcome.ok:
         for done in folder.glob(f"{_WORK}*"):  # with those of parts or models that are no more
             shutil.rmtree(done)

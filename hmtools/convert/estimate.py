@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,7 +47,7 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     nbytes, seconds, sampled = 0, 0.0, 0
     if plan.units:
         unit = plan.units[len(plan.units) // 2]
-        with tempfile.TemporaryDirectory(prefix="hmtools-dry-run-") as folder:
+        with tempfile.TemporaryDirectory(prefix="hmtools-dry-run-") as folder, _quiet():
             sampled = min(_SAMPLE, unit.images)
             for images_taken in (1, sampled):  # the first one warms up: imports and caches do not scale
                 task = replace(plan.task, out=Path(folder), take={unit.index: images_taken}, strict=False)
@@ -69,6 +72,18 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     )
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Who is rejected of a few images, and again of the same ones, is not what was asked."""
+    logger = logging.getLogger(convert_unit.__module__)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def missing_images(plan: Plan, most: int = 1000) -> tuple[int, list[str]]:
     """Look for up to ``most`` images of a plan, from units spread over it.
 
@@ -84,18 +99,23 @@ def missing_images(plan: Plan, most: int = 1000) -> tuple[int, list[str]]:
     for unit in units:
         before = len(checked)
         for found in plan.task.dataset.read(plan.task.root, unit):
-            if isinstance(found, Rejected) and found.reason.endswith("_missing"):  # a mesh, say
-                lost.append(found.detail.partition(":")[0])
-                checked.add(lost[-1])
-            name = found.image_path if isinstance(found, Record) else None
+            name = found.image_path if isinstance(found, Record) else _missing_file(found)
             if name is None or name in checked:
                 continue
             if len(checked) - before == share:
                 break
             checked.add(name)
-            if not _is_there(plan, name):
+            if isinstance(found, Rejected) or not _is_there(plan, name):
                 lost.append(name)
     return len(checked), lost
+
+
+def _missing_file(found: Rejected) -> str | None:
+    """The file (an image, a mesh) that a person was left out for, if it was for that."""
+    if not found.reason.endswith("_missing"):
+        return None
+    path, colon, _ = found.detail.partition(":")
+    return path if colon else found.source
 
 
 def _is_there(plan: Plan, name: str) -> bool:

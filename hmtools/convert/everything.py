@@ -12,6 +12,7 @@ from hmtools.core.errors import HmtoolsError, LayoutError, UsageError
 from hmtools.core.settings import Settings, load_settings
 from hmtools.datasets.base import Dataset, Source
 from hmtools.datasets.registry import all_datasets
+from hmtools.engine.launch import EngineChoice, engine_session
 
 __all__ = ["FoundSet", "SetReport", "convert_all", "find_sets"]
 
@@ -25,12 +26,14 @@ class FoundSet:
         root: its folder, or None when there is none.
         splits: official names of the splits that are complete and wanted.
         missing: of the other wanted splits, the sources that are not there.
+        error: why its folder could not be looked at.
     """
 
     name: str
     root: Path | None
     splits: Sequence[str] = ()
     missing: Mapping[str, Sequence[Source]] = field(default_factory=dict)
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,13 @@ def find_sets(raw: Path, splits: Sequence[str] = ()) -> list[FoundSet]:
 
 
 def _find(dataset: Dataset, raw: Path, roles: Sequence[str]) -> FoundSet:
-    root = next((raw / name for name in dataset.folders if (raw / name).is_dir()), None)
+    try:
+        return _look(dataset, dataset.folder_below(raw), roles)
+    except (HmtoolsError, OSError) as error:  # a folder that may not be read, say: the others can
+        return FoundSet(name=dataset.name, root=raw, error=str(error))
+
+
+def _look(dataset: Dataset, root: Path | None, roles: Sequence[str]) -> FoundSet:
     if root is None:
         return FoundSet(name=dataset.name, root=None)
     wanted = [
@@ -121,11 +130,12 @@ def convert_all(
             f"{folders}. Name the folder that holds them with --root DIR, or set raw_root"
         )
     reports = []
-    for found in sets:
-        report = _convert_set(found, settings, choices or {}, running)
-        reports.append(report)
-        if any(split.outcome.interrupted for split in report.reports):
-            break
+    with engine_session(EngineChoice.of(settings, workers=running.get("workers"))):
+        for found in sets:
+            report = _convert_set(found, settings, choices or {}, running)
+            reports.append(report)
+            if any(split.outcome.interrupted for split in report.reports):
+                break
     return reports
 
 
@@ -134,10 +144,10 @@ def _convert_set(
 ) -> SetReport:
     done: list[SplitReport] = []
     if not found.splits:
-        return SetReport(found=found)
+        return SetReport(found=found, error=found.error)
     try:
         plans = make_plans(found.name, root=found.root, splits=found.splits, settings=settings, **choices)
         done.extend(run_plans(plans, settings=settings, **running))
-    except HmtoolsError as caught:
+    except (HmtoolsError, OSError) as caught:
         return SetReport(found=found, reports=done, error=str(caught))
     return SetReport(found=found, reports=done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from hmtools.convert.bodies import choose_bodies, is_miniature
+from hmtools.convert.boxes import boxes_error, lacks_boxes
 from hmtools.convert.finalise import finalise_split, package_versions
+from hmtools.convert.report import SplitReport
 from hmtools.convert.unit import ConvertTask, convert_unit
-from hmtools.core.errors import AssetError, LayoutError, UsageError, nearest
+from hmtools.core.errors import LayoutError, UsageError, nearest
 from hmtools.core.settings import Settings, load_settings
 from hmtools.datasets.base import Dataset
 from hmtools.datasets.registry import all_datasets, get_dataset
-from hmtools.engine.job import Job, Outcome, Unit
-from hmtools.engine.local import run_local
+from hmtools.engine.job import Job, Unit
+from hmtools.engine.launch import EngineChoice, engine_session, run_job
 from hmtools.humandata.schema import SCHEMA_VERSION
 from hmtools.synth.truth import TRUTH
 
@@ -36,6 +39,8 @@ __all__ = [
     "run_plans",
     "wanted_splits",
 ]
+
+log = logging.getLogger(__name__)
 
 IMAGE_POLICIES = ("crop", "full", "none")
 OWNED = ("*-u*-???.*", "index.arrow", "tracks.arrow", "manifest.json")
@@ -55,43 +60,6 @@ class Plan:
         return f"{self.task.dataset.stored_as}/{self.task.split}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitReport:
-    """How the conversion of one split ended."""
-
-    plan: Plan
-    outcome: Outcome
-
-    @property
-    def empty(self) -> bool:
-        """Every person was rejected: the split is finished, and of no use."""
-        return self.outcome.ok and not self.outcome.count("records") and self.outcome.count("rejected") > 0
-
-    @property
-    def official_records(self) -> int | None:
-        """How many people the whole split has by its authors, at the set's own interval.
-
-        None where nothing can be compared: they do not say, or not all of it was wanted (``--every``,
-        ``--limit``, ``--only``). Images are not compared: authors count those without people, too.
-        """
-        task, options = self.plan.task, self.plan.options
-        own_interval = task.dataset.every.get(task.dataset.role(task.split), 1)
-        if options["limit"] or options["only"] or task.every != own_interval:
-            return None
-        return task.dataset.official_counts.get(task.split, {}).get("records")
-
-    @property
-    def other_count(self) -> bool:
-        """The split is done and has not the official number of people: not whole, or another version."""
-        official = self.official_records
-        return self.outcome.ok and official is not None and self.outcome.count("records") != official
-
-    @property
-    def exit_code(self) -> int:
-        """What the command line ends with: 0 done, 1 failed units or nothing stored, 130 stopped."""
-        return 1 if self.empty else self.outcome.exit_code
-
-
 def resolve_root(dataset: Dataset, root: Path | None, settings: Settings) -> Path:
     """The download of a set: ``root``, else the first of its usual folder names below ``raw_root``.
 
@@ -100,10 +68,9 @@ def resolve_root(dataset: Dataset, root: Path | None, settings: Settings) -> Pat
     """
     if root is not None:
         return root.resolve()
+    if (found := dataset.folder_below(settings.raw_root)) is not None:
+        return found
     names = dataset.folders or (dataset.name,)
-    for name in names:
-        if (settings.raw_root / name).is_dir():
-            return settings.raw_root / name
     raise LayoutError(
         f"{dataset.title}: no folder {' or '.join(names)} below raw_root = {settings.raw_root} "
         f"({settings.origin('raw_root')}); give --root DIR, or set raw_root\n\n{dataset.layout_help()}"
@@ -216,17 +183,6 @@ def _matches(sequence: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(sequence, pattern) for pattern in patterns)
 
 
-def _require_boxes(task: ConvertTask, settings: Settings) -> None:
-    """Crops need boxes before anything else; without models a whole split would be rejected, one by one."""
-    if task.images == "crop" and task.dataset.boxes_from_bodies and not (task.bodies and task.bodies.facts):
-        raise AssetError(
-            f"{task.dataset.title}: its boxes follow from its bodies, and body_models = "
-            f"{settings.body_models} ({settings.origin('body_models')}) holds no model to make them with, so "
-            "nothing can be cropped. `hmtools body list` says where the files come from; or convert with "
-            "--images full (or none) now, and run `hmtools derive` when they are there"
-        )
-
-
 def _limited(units: Sequence[Unit], limit: int) -> tuple[list[Unit], dict[int, int]]:
     """The first units that cover ``limit`` images, and how many the last of them may take."""
     kept: list[Unit] = []
@@ -323,11 +279,11 @@ def convert(
         only: sequences (names or globs) to convert.
         strict: the first defect fails its unit.
         allow_standin: derive joints with the stand-in body where it is all that ``body_models`` holds.
-        workers: processes; default: the setting ``workers``, else every core; 0: inline, for debugging.
+        workers: units at once; default: the setting ``workers``, else all that fits; 0: inline, to debug.
         overwrite: remove what is there and start over.
         break_lock: take the job even from a writer that seems alive.
         progress: show progress.
-        settings: resolved settings; default: loaded.
+        settings: resolved settings, which also say the engine; default: loaded.
         command: what ``hmtools jobs`` shows as the command to continue with.
         started: called with each plan before it runs.
 
@@ -338,12 +294,19 @@ def convert(
         LayoutError: listing every missing path, before any work.
         UsageError: for a wrong dataset, split or option, or options that differ from a started conversion.
         LockedError: if another writer has the split.
+        AssetError: if splits were named, or are all there is, that cannot be cropped without body models.
     """
     settings = settings or load_settings()
     plans = make_plans(
         name, root=root, out=out, splits=splits, options=options, images=images, every=every, limit=limit,
         only=only, strict=strict, allow_standin=allow_standin, settings=settings,
     )  # fmt: skip
+    if blocked := [plan.task for plan in plans if lacks_boxes(plan.task)]:
+        error = boxes_error(blocked, settings)
+        if splits or len(blocked) == len(plans):
+            raise error
+        log.warning("left out: %s", error)
+        plans = [plan for plan in plans if plan.task not in blocked]
     return list(
         run_plans(
             plans, workers=workers, overwrite=overwrite, break_lock=break_lock, progress=progress,
@@ -363,34 +326,39 @@ def run_plans(
     command: str | None = None,
     started: Callable[[Plan], None] | None = None,
 ) -> Iterator[SplitReport]:
-    """Run plans one after the other; arguments, results and errors are those of :func:`convert`."""
-    if settings.engine != "local":
-        raise UsageError(
-            f"engine {settings.engine!r} ({settings.origin('engine')}): this version converts locally"
-        )
+    """Run plans one after the other; arguments, results and errors are those of :func:`convert`.
+
+    Splits that cannot be cropped without body models are its last error, when the others are done.
+    """
+    engine = EngineChoice.of(settings, workers=workers)
     command = command or shlex.join(["hmtools", *sys.argv[1:]])
-    for plan in plans:
-        _require_boxes(plan.task, settings)
-    for plan in plans:
-        if started is not None:
-            started(plan)
-        job = Job(
-            name=f"convert {plan.name}",
-            out=plan.task.out,
-            units=plan.units,
-            fn=partial(convert_unit, plan.task),
-            finalise=partial(finalise_split, plan.task, plan.options, command),
-            fingerprint=_fingerprint(plan),
-            owns=OWNED,
-            command=command,
-        )
-        outcome = run_local(
-            job,
-            workers=workers if workers is not None else settings.workers,
-            overwrite=overwrite,
-            break_lock=break_lock,
-            progress=progress,
-        )
-        yield SplitReport(plan=plan, outcome=outcome)
-        if outcome.interrupted:
-            break
+    blocked = [plan.task for plan in plans if lacks_boxes(plan.task)]
+    if len(blocked) == len(plans) and blocked:
+        raise boxes_error(blocked, settings)
+    with engine_session(engine):
+        for plan in plans:
+            if plan.task in blocked:
+                continue
+            if started is not None:
+                started(plan)
+            outcome = run_job(
+                _job(plan, command), engine, overwrite=overwrite, break_lock=break_lock, progress=progress
+            )
+            yield SplitReport(plan=plan, outcome=outcome)
+            if outcome.interrupted:
+                return
+    if blocked:
+        raise boxes_error(blocked, settings)
+
+
+def _job(plan: Plan, command: str) -> Job:
+    return Job(
+        name=f"convert {plan.name}",
+        out=plan.task.out,
+        units=plan.units,
+        fn=partial(convert_unit, plan.task),
+        finalise=partial(finalise_split, plan.task, plan.options, command),
+        fingerprint=_fingerprint(plan),
+        owns=OWNED,
+        command=command,
+    )

@@ -165,12 +165,18 @@ def _kept(task: ConvertTask, unit: Unit, tally: _Tally) -> Iterator[Record]:
     for found in task.dataset.read(task.root, unit):
         if task.every > 1 and (found.source_index or 0) % task.every:
             tally.filtered["every"] += 1
+        elif task.only and not _is_wanted(task, found):
+            tally.filtered["only"] += 1
         elif isinstance(found, Rejected):
             tally.reject(found)
-        elif task.only and not any(fnmatchcase(found.sequence or "", name) for name in task.only):
-            tally.filtered["only"] += 1
         else:
             yield found
+
+
+def _is_wanted(task: ConvertTask, found: Record | Rejected) -> bool:
+    if isinstance(found, Rejected) and found.sequence is None:
+        return True  # nobody knows: not to be kept quiet
+    return any(fnmatchcase(found.sequence or "", name) for name in task.only)
 
 
 def _accept(task: ConvertTask, record: Record, spec: RecordSpec, keys: set[str], tally: _Tally) -> bool:

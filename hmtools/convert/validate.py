@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from hmtools.bodies.pending import drop_pending
 from hmtools.core.atomic import file_sha256
 from hmtools.core.errors import HmtoolsError, SchemaError
 from hmtools.core.image import ImageError, decode_rgb
-from hmtools.humandata.checks import defect
+from hmtools.humandata.checks import defect, number_defect
 from hmtools.humandata.keys import key_decode
 from hmtools.humandata.manifest import Manifest, file_facts, read_manifest, write_manifest
 from hmtools.humandata.record import Record
@@ -33,6 +33,7 @@ from hmtools.shards.sidecar import MESH_SUFFIX, MeshFile, mesh_family
 
 __all__ = ["Problem", "Validation", "rebuild_index", "validate_split"]
 
+_Checked: TypeAlias = tuple[list["Problem"], int, int, int]  # of a part: problems, records, images, waiting
 _MOST = 50  # problems that are listed of one part
 _DERIVE_AGAIN = "hmtools derive: run it again, the tables were rebuilt from tars, which hold nothing derived"
 # What reading raises on bytes that nobody wrote on purpose; found by damaging finished splits at random.
@@ -50,12 +51,13 @@ class Problem:
 
 @dataclass(slots=True)
 class Validation:
-    """What :func:`validate_split` read and found."""
+    """What :func:`validate_split` read and found; ``waiting`` boxes follow from bodies, once derived."""
 
     path: Path
     records: int = 0
     images: int = 0
     nbytes: int = 0
+    waiting: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -84,10 +86,11 @@ def validate_split(
     spec = manifest.record_spec()
     parts = part_tables(folder)
     rows = {entry["name"]: entry["rows"] for entry in manifest.files}
-    for part, (problems, records, images) in zip(
+    for part, (problems, records, images, waiting) in zip(
         parts, _check_parts(parts, spec, manifest, workers), strict=True
     ):
         found.problems += problems
+        found.waiting += waiting
         if records != rows.get(part.name, records):
             found.problems.append(
                 Problem("count", part.name, f"manifest says {rows[part.name]} rows, found {records}")
@@ -129,9 +132,10 @@ def _check_files(folder: Path, manifest: Manifest) -> Iterator[Problem]:
 
 def _check_parts(
     parts: Sequence[Path], spec: RecordSpec, manifest: Manifest, workers: int
-) -> Iterator[tuple[list[Problem], int, int]]:
+) -> Iterator[_Checked]:
     full, derived = manifest.images == "full", frozenset(manifest.derived)
-    arguments = [(part, spec, full, derived) for part in parts]
+    waits = manifest.health.get("box_to_come", 0) > 0  # at conversion; rebuilt tables wait once more
+    arguments = [(part, spec, full, derived, waits) for part in parts]
     if workers <= 1 or len(parts) <= 1:
         yield from (_check_part(argument) for argument in arguments)
         return
@@ -140,19 +144,23 @@ def _check_parts(
         yield from pool.map(_check_part, arguments)
 
 
-def _check_part(argument: tuple[Path, RecordSpec, bool, frozenset[str]]) -> tuple[list[Problem], int, int]:
-    """Problems of one part, its records and its images."""
-    part, spec, full, derived = argument
+def _check_part(argument: tuple[Path, RecordSpec, bool, frozenset[str], bool]) -> _Checked:
+    """Problems of one part, its records, its images, and boxes that wait for body models."""
+    part, spec, full, derived, waits = argument
     problems: list[Problem] = []
     try:
         for _ in _sound_batches(part):  # before RowFile, which takes a batch for what it says it is
             pass
         rows = RowFile(part)
         if not rows.schema.equals(record_schema(spec), check_metadata=True):
-            return [Problem("schema", part.name, "table schema is not that of the manifest's spec")], 0, 0
+            return [Problem("schema", part.name, "table schema is not that of the manifest's spec")], 0, 0, 0
         records = [Record(**rows.row(index)) for index in range(len(rows))]
+        waiting = 0
         for record in records:
-            problems += _check_record(record, spec)
+            to_come = waits and record.bbox_xywh is None and record.valid_smplx is not False
+            problems += _check_record(record, spec, boxed=not to_come)
+            # what has joints and still no box lies outside its image: derivation drops no row
+            waiting += to_come and record.keypoints3d_smplx is None
         images = 0
         if any(record.shard is not None for record in records):
             by_place = _by_place(records)
@@ -166,8 +174,8 @@ def _check_part(argument: tuple[Path, RecordSpec, bool, frozenset[str]]) -> tupl
                 )
     except _DAMAGE as error:
         problems.append(Problem("unreadable", part.name, str(error)))
-        return problems[:_MOST], 0, 0
-    return problems[:_MOST], len(records), images
+        return problems[:_MOST], 0, 0, 0
+    return problems[:_MOST], len(records), images, waiting
 
 
 def _sound_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -190,14 +198,15 @@ def _by_place(records: Sequence[Record]) -> dict[int, list[Record]]:
     return places
 
 
-def _check_record(record: Record, spec: RecordSpec) -> Iterator[Problem]:
+def _check_record(record: Record, spec: RecordSpec, *, boxed: bool) -> Iterator[Problem]:
     where = str(record.key)
     try:
         key = key_decode(where)
         named = (record.dataset, record.split, record.sequence, record.frame, record.person)
         if (key.dataset, key.split, key.sequence, key.frame, key.person) != named:
             yield Problem("key", where, f"columns say {named}")
-        if problem := defect(normalise(record, spec)):
+        whole = normalise(record, spec)
+        if problem := defect(whole) if boxed else number_defect(whole):
             yield Problem("record", where, problem)
     except HmtoolsError as error:
         yield Problem("record", where, str(error))

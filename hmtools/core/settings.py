@@ -73,6 +73,7 @@ _ROWS = (
     Setting("checkpoints", "path", "checkpoints", "released weights"),
     Setting("engine", "engine", "local", "where units run: local, ray or slurm"),
     Setting("workers", "whole", None, "parallel workers; 0: none, to debug; unset: local takes every core"),
+    Setting("unit_timeout", "count", None, "seconds after which a unit counts as failed; unset: no limit"),
     Setting("slurm.partition", "text", None, "partition to submit to; unset: the site's default, as below"),
     Setting("slurm.account", "text", None, "account to charge"),
     Setting("slurm.qos", "text", None, "quality of service"),
@@ -83,7 +84,7 @@ _ROWS = (
     Setting("slurm.array_parallelism", "count", None, "array tasks that may run at once"),
     Setting("slurm.max_array", "count", 1000, "largest array the site accepts; more units share a task"),
     Setting("ray.address", "text", None, "cluster to join; unset: a local one is started"),
-    Setting("ray.runtime_env", "table", {}, "Ray runtime environment (a table; JSON in a variable)"),
+    Setting("ray.runtime_env", "table", {}, "its env_vars and py_executable (a table; JSON in a variable)"),
 )
 
 SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}
@@ -124,6 +125,7 @@ class Settings:
     checkpoints: Path
     engine: Literal["local", "ray", "slurm"]
     workers: int | None
+    unit_timeout: int | None
     slurm: SlurmSettings
     ray: RaySettings
     origins: dict[str, str] = field(repr=False, compare=False)

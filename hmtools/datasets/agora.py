@@ -75,15 +75,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from hmtools.datasets import agora_tree
-from hmtools.datasets.agora_boxes import plan_boxes, read_boxes
+from hmtools.datasets.agora_boxes import BoxUnit, plan_boxes, read_boxes
 from hmtools.datasets.agora_frames import FrameUnit, plan_dataframes, read_dataframe
 from hmtools.datasets.agora_json import plan_json, read_json
 from hmtools.datasets.agora_person import agora_record
-from hmtools.datasets.agora_tree import AgoraFamily
+from hmtools.datasets.agora_tree import NO_IMAGES, AgoraFamily, ImageFolder
 from hmtools.datasets.base import Dataset, Option, Rejected, Source, World
 from hmtools.datasets.registry import register
 from hmtools.engine.job import Unit
@@ -156,15 +157,17 @@ AGORA/                                       or AGORA/data/ with the same
         return split != "test" and self.family == "smplx"
 
     def missing(self, root: Path, split: str) -> list[Source]:
-        """What is not there of labels, fits, and the image folders that the labels need."""
+        """What is not there of labels, fits, and images; one folder of images is enough to begin with."""
         frames = self._dataframes(root, split)
         folders = [agora_tree.folder_of(path, split) for path in frames] or agora_tree.image_folders(split)
         images = [self._images(folder) for folder in dict.fromkeys(folders)]
+        if any(agora_tree.find(source, root) for source in images):
+            images = []  # plan tells which others are not there
         needed = [agora_tree.labels(split, self.family), *images]
         if frames:
             needed = [agora_tree.fits(self.family), *images]
         elif split != "test" and agora_tree.find(agora_tree.json_labels(split), root):
-            needed = images if not any(agora_tree.find(source, root) for source in images) else []
+            needed = images
         elif split != "test":
             needed.append(agora_tree.fits(self.family))
         return [source for source in needed if agora_tree.find(source, root) is None]
@@ -173,16 +176,18 @@ AGORA/                                       or AGORA/data/ with the same
         return [] if split == "test" else agora_tree.find_dataframes(root, split, self.family)
 
     def inputs(self, root: Path, split: str) -> list[Path]:
-        """Dataframes and fits, or the json file."""
-        frames = self._dataframes(root, split)
-        if not frames:
-            return [agora_tree.present(agora_tree.json_labels(split), root)]
+        """Dataframes, or the json file; and fits."""
+        labels = self._dataframes(root, split)
+        if not labels:
+            labels = [agora_tree.present(agora_tree.json_labels(split), root)]
+        if split == "test":
+            return labels
         found = [
             agora_tree.find(source, root)
             for source in (agora_tree.fits(self.family), agora_tree.neutral_fits())
         ]
         folders = found if self._has_neutral(split) else found[:1]
-        return [*frames, *sorted(path for folder in folders if folder for path in folder.rglob("*.pkl"))]
+        return [*labels, *sorted(path for folder in folders if folder for path in folder.rglob("*.pkl"))]
 
     def spec(self, root: Path, split: str) -> RecordSpec:
         """127 joints and SMPL-X, or 45 and SMPL; boxes alone for test."""
@@ -194,20 +199,38 @@ AGORA/                                       or AGORA/data/ with the same
     def plan(self, root: Path, split: str) -> list[Unit]:
         """One unit per dataframe: those of validation are read for it, of train the images are counted."""
         if split == "test":
-            return plan_boxes(agora_tree.present(agora_tree.json_labels(split), root))
+            images = agora_tree.present(self._images(split), root)
+            boxes = agora_tree.present(agora_tree.json_labels(split), root)
+            return plan_boxes(boxes, agora_tree.image_folder(root, images))
         mesh, frames = self.role(split) == "val", self._dataframes(root, split)
+        find_images = partial(self._find_images, root)
         if frames:
-            return plan_dataframes(root, split, frames, self.chosen["resolution"], mesh=mesh)
-        labels = agora_tree.present(agora_tree.json_labels(split), root)
-        log.warning("%s does not say where people stand: fits of smplx_gt get no root; dataframes do", labels)
-        return plan_json(root, labels, self.family, mesh=mesh)
+            units = plan_dataframes(root, split, frames, find_images, mesh=mesh)
+        else:
+            labels = agora_tree.present(agora_tree.json_labels(split), root)
+            log.warning(
+                "%s does not say where people stand: fits of smplx_gt get no root; dataframes do", labels
+            )
+            units = plan_json(root, labels, find_images, mesh=mesh)
+        if lost := [row for row in units[0].payload.lost if row.reason == NO_IMAGES]:
+            names = ", ".join(row.source for row in lost)
+            log.warning("%s: no images of %s: left out. %s", self.title, names, lost[0].detail)
+        return units
+
+    def _find_images(self, root: Path, folder: str) -> ImageFolder | Rejected:
+        """Where the images of a folder are, or what is told of one that is not there."""
+        source = self._images(folder)
+        found = agora_tree.find(source, root)
+        if found is not None:
+            return agora_tree.image_folder(root, found)
+        detail = f"{' or '.join(source.paths)}: no such folder, from {source.page}"
+        return Rejected(NO_IMAGES, folder, detail, sequence=folder)
 
     def read(self, root: Path, unit: Unit) -> Iterator[Record | Rejected]:
         """Valid people of a unit; of test whoever has a box."""
         payload = unit.payload
-        stored = agora_tree.find_images(root, unit.sequences[0], self.chosen["resolution"])
-        if isinstance(payload, tuple):
-            yield from read_boxes(payload, stored)
+        if isinstance(payload, BoxUnit):
+            yield from read_boxes(payload)
             return
         neutral = agora_tree.find(agora_tree.neutral_fits(), root) if self.family == "smplx" else None
         if isinstance(payload, FrameUnit):
@@ -220,7 +243,7 @@ AGORA/                                       or AGORA/data/ with the same
                 yield found
                 continue
             try:
-                yield agora_record(found, self.family, stored)
+                yield agora_record(found, self.family, payload.stored)
             except (KeyError, TypeError, ValueError) as error:
                 problem = f"has no {error}" if isinstance(error, KeyError) else str(error)
                 yield Rejected("broken_fit", f"{found.image} person {found.person}", problem)

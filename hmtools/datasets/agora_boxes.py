@@ -21,7 +21,7 @@ from hmtools.datasets.coco_values import numbers
 from hmtools.engine.job import Unit
 from hmtools.humandata.record import Record
 
-__all__ = ["BoxedImage", "plan_boxes", "read_boxes"]
+__all__ = ["BoxUnit", "BoxedImage", "plan_boxes", "read_boxes"]
 
 IMAGES_PER_UNIT = 256
 
@@ -36,7 +36,15 @@ class BoxedImage:
     boxes: tuple[Any, ...]
 
 
-def plan_boxes(file: Path) -> list[Unit]:
+@dataclass(frozen=True, slots=True)
+class BoxUnit:
+    """Payload of a unit: where its images are, and what is known of each."""
+
+    stored: ImageFolder
+    rows: tuple[BoxedImage, ...]
+
+
+def plan_boxes(file: Path, stored: ImageFolder) -> list[Unit]:
     """Units of 256 images, in the file's order.
 
     Raises:
@@ -59,7 +67,7 @@ def plan_boxes(file: Path) -> list[Unit]:
         Unit(
             index=index,
             name=f"test images {block[0].frame}-{block[-1].frame}",
-            payload=tuple(block),
+            payload=BoxUnit(stored, tuple(block)),
             expected=sum(len(row.boxes) for row in block),
             images=len(block),
             sequences=("test",),
@@ -68,21 +76,19 @@ def plan_boxes(file: Path) -> list[Unit]:
     ]
 
 
-def read_boxes(rows: tuple[BoxedImage, ...], stored: ImageFolder) -> Iterator[Record | Rejected]:
-    """A record for each box.
-
-    Args:
-        rows: payload made by :func:`plan_boxes`.
-        stored: where the images are.
-    """
+def read_boxes(unit: BoxUnit) -> Iterator[Record | Rejected]:
+    """A record for each box of a unit made by :func:`plan_boxes`."""
+    stored = unit.stored
     scale = stored.size[0] / LABEL_SIZE[0]
-    for row in rows:
+    for row in unit.rows:
         for person, entry in enumerate(row.boxes):
             try:
+                row.image.encode()  # JSON can escape what no file name and no column can hold
                 box = [scale * value for value in numbers(entry["bbox"], 4)]
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 problem = f"has no {error}" if isinstance(error, KeyError) else str(error)
-                yield Rejected("broken_row", f"{row.image} box {person}", problem)
+                image = row.image.encode(errors="backslashreplace").decode()
+                yield Rejected("broken_row", f"{image} box {person}", problem)
                 continue
             record = image_record(row.image, stored)
             record.sequence, record.frame, record.person = "test", row.frame, person

@@ -7,7 +7,7 @@ one dataframe is one unit of work, and the memory a worker needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,15 +19,9 @@ from hmtools.core.errors import CountedError, LayoutError
 from hmtools.core.pickle_pandas import PickledFrame
 from hmtools.core.safe_pickle import load_pickle
 from hmtools.datasets.agora_camera import person_to_camera, scene_camera
-from hmtools.datasets.agora_person import (
-    JOINTS,
-    VERTICES,
-    AgoraPerson,
-    find_fit,
-    points,
-    read_fit,
-)
-from hmtools.datasets.agora_tree import AgoraFamily, find_images, folder_of
+from hmtools.datasets.agora_fits import Refits, find_fit, read_fit
+from hmtools.datasets.agora_person import JOINTS, VERTICES, AgoraPerson, points
+from hmtools.datasets.agora_tree import AgoraFamily, ImageFolder, folder_of
 from hmtools.datasets.base import Rejected
 from hmtools.engine.job import Unit
 
@@ -46,16 +40,20 @@ class FrameUnit:
     Attributes:
         file: its path below the root.
         folder: of its images, which is the sequence.
+        stored: where they are.
         frame: number of its first image in the sequence.
         source_index: number of its first person in the sequence.
         mesh: take the vertices, too.
+        lost: dataframes without images, told by the first unit.
     """
 
     file: str
     folder: str
+    stored: ImageFolder
     frame: int = 0
     source_index: int = 0
     mesh: bool = False
+    lost: tuple[Rejected, ...] = ()
 
 
 def _load(path: Path) -> PickledFrame:
@@ -80,7 +78,12 @@ def count_rows(path: Path) -> tuple[int, int]:
 
 
 def plan_dataframes(
-    root: Path, split: str, paths: Sequence[Path], resolution: str, *, mesh: bool
+    root: Path,
+    split: str,
+    paths: Sequence[Path],
+    find_images: Callable[[str], ImageFolder | Rejected],
+    *,
+    mesh: bool,
 ) -> list[Unit]:
     """One unit per dataframe; frames are counted on through those that share a folder of images.
 
@@ -91,20 +94,23 @@ def plan_dataframes(
         root: the download.
         split: official name.
         paths: of its dataframes, in order.
-        resolution: value of the option.
+        find_images: of the name of a folder, where its images are, or what is told of one that is not there.
         mesh: take the vertices, too.
 
     Raises:
-        LayoutError, AssetError, UnsafeFileError: as :func:`count_rows`, or if there are no images.
+        LayoutError, AssetError, UnsafeFileError: as :func:`count_rows`, or if there are no images at all.
     """
     units: list[Unit] = []
     frame = source_index = 0
-    for path in paths:
-        folder = folder_of(path, split)
-        payload = FrameUnit(path.relative_to(root).as_posix(), folder, frame, source_index, mesh)
+    found = [(path, find_images(folder_of(path, split))) for path in paths]
+    lost = tuple(dict.fromkeys(place for _, place in found if isinstance(place, Rejected)))
+    for path, stored in found:
+        if isinstance(stored, Rejected):
+            continue
+        name, folder = path.relative_to(root).as_posix(), folder_of(path, split)
+        payload = FrameUnit(name, folder, stored, frame, source_index, mesh, () if units else lost)
         if split == "train":
-            stored = root / find_images(root, folder, resolution).folder
-            images = sum(file.suffix == ".png" for file in stored.iterdir())
+            images = sum(file.suffix == ".png" for file in (root / stored.folder).iterdir())
             people = _PEOPLE * images
         else:
             images, people = count_rows(path)
@@ -119,6 +125,8 @@ def plan_dataframes(
                 sequences=(folder,),
             )
         )
+    if not units:
+        raise LayoutError(f"{root}: {split} has no images; expected {lost[0].detail}")
     return units
 
 
@@ -137,6 +145,7 @@ def read_dataframe(
     Raises:
         LayoutError, AssetError, UnsafeFileError: as :func:`count_rows`, and for missing columns.
     """
+    yield from unit.lost
     path = root / unit.file
     columns = _load(path).columns
     wanted = [*_NEEDED, f"gt_path_{family}", *(["gt_verts"] if unit.mesh else [])]
@@ -182,7 +191,7 @@ class _Reader:
         self, file: str, unit: FrameUnit, family: AgoraFamily, fits: Path, neutral: Path | None
     ) -> None:
         self.file, self.unit, self.family = file, unit, family
-        self.fits, self.neutral = fits, neutral
+        self.fits, self.refits = fits, Refits(neutral)
         self.fit = lru_cache(maxsize=_KEPT)(read_fit)
 
     def person(
@@ -208,7 +217,7 @@ class _Reader:
         place = [_number(own[key], key) for key in ("X", "Y", "Z")]
         other = {key: row[key][person] for key in ("age", "ethnicity") if key in row}
         mesh = points(row["gt_verts"][person], vertices, 3, "gt_verts") if self.unit.mesh else None
-        refit = find_fit(self.neutral, name) if self.neutral is not None else None
+        kid = _flag(own["kid"], "kid")
         return AgoraPerson(
             image=row["imgPath"],
             sequence=self.unit.folder,
@@ -219,10 +228,10 @@ class _Reader:
             joints3d=points(own["gt_joints_3d"], joints, 3, "gt_joints_3d"),
             mesh=mesh,
             gender=_text(own["gender"], "gender"),
-            kid=_flag(own["kid"], "kid"),
+            kid=kid,
             occlusion=_number(own["occlusion"], "occlusion"),
             fit=self.fit(find_fit(self.fits, name)),
-            neutral=self.fit(refit) if refit is not None and refit.is_file() else None,
+            betas_neutral=self.refits.betas(name, kid=kid),
             to_camera=person_to_camera(camera, place, _number(own["Yaw"], "Yaw")),
             meta={"gt_path": name, **{key: str(value) for key, value in other.items()}},
         )

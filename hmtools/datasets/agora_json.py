@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -20,16 +20,9 @@ import numpy as np
 
 from hmtools.core.errors import CountedError, LayoutError
 from hmtools.core.json_stream import iter_elements, read_element
-from hmtools.datasets.agora_person import (
-    JOINTS,
-    VERTICES,
-    AgoraPerson,
-    find_fit,
-    named_file,
-    points,
-    read_fit,
-)
-from hmtools.datasets.agora_tree import AgoraFamily
+from hmtools.datasets.agora_fits import Refits, named_file, read_fit
+from hmtools.datasets.agora_person import JOINTS, VERTICES, AgoraPerson, points
+from hmtools.datasets.agora_tree import AgoraFamily, ImageFolder
 from hmtools.datasets.base import Rejected
 from hmtools.datasets.coco_values import flag, numbers, text
 from hmtools.engine.job import Unit
@@ -49,16 +42,18 @@ _IN_CAMERA = "smplx_params_cam"
 class JsonUnit:
     """Payload of a unit: images of one folder and their people, as byte ranges of the json file.
 
-    ``frames`` rows: frame, start, end. ``people`` rows: row of ``frames``, person, source_index, start, end.
-    ``strays`` are rows that belong to no image: what they are, and what is wrong.
+    ``stored`` is where the images are. ``frames`` rows: frame, start, end. ``people`` rows: row of
+    ``frames``, person, source_index, start, end. ``lost`` are rows that belong to no image, and folders of
+    images that are not there, told by the first unit.
     """
 
     file: str
     folder: str
+    stored: ImageFolder
     frames: Table
     people: Table
     mesh: bool = False
-    strays: tuple[tuple[str, str], ...] = ()
+    lost: tuple[Rejected, ...] = ()
 
 
 def _place(image: Any) -> PurePosixPath:
@@ -69,38 +64,64 @@ def _place(image: Any) -> PurePosixPath:
     return PurePosixPath(*path.parts[-2:])
 
 
-def plan_json(root: Path, file: Path, family: AgoraFamily, *, mesh: bool) -> list[Unit]:
+def plan_json(
+    root: Path, file: Path, find_images: Callable[[str], ImageFolder | Rejected], *, mesh: bool
+) -> list[Unit]:
     """Scan a json file once and cut its images into units: folder by folder, in the file's order.
+
+    Args:
+        root: the download.
+        file: the json file below it.
+        find_images: of the name of a folder, where its images are, or what is told of one that is not there.
+        mesh: take the vertices, too.
 
     Raises:
         LayoutError: if it is no JSON, or has no images and annotations that belong together.
     """
     images: dict[str, dict[int, list[int]]] = {}  # folder -> image id -> frame, start, end
     people: dict[int, list[list[int]]] = {}  # image id -> start, end of each
-    strays = []
+    known: set[int] = set()
+    lost: list[Rejected] = []
     for element in iter_elements(file):
         where = f"{file.name} {element.key}[{element.index}]"
         try:
             if element.key == "images":
-                own = images.setdefault(_place(element.value).parent.name, {})
-                own[_whole(element.value, "id")] = [len(own), element.start, element.end]
+                folder, number = _place(element.value).parent.name, _new(element.value, known)
+                own = images.setdefault(folder, {})
+                own[number] = [len(own), element.start, element.end]
             elif element.key == "annotations":
                 people.setdefault(_whole(element.value, "image_id"), []).append([element.start, element.end])
         except (KeyError, TypeError, ValueError) as error:
-            strays.append((where, f"{type(error).__name__} {error}"))
-    lost = people.keys() - {number for own in images.values() for number in own}
-    strays += [(f"{file.name} image_id {number}", "`images` does not have it") for number in sorted(lost)]
+            lost.append(Rejected("broken_row", where, f"{type(error).__name__} {error}"))
+    lost += [
+        Rejected("broken_row", f"{file.name} image_id {number}", "`images` does not have it")
+        for number in sorted(people.keys() - known)
+        for _ in people[number]
+    ]
+    stored = {folder: find_images(folder) for folder in sorted(images)}
+    lost += [place for place in stored.values() if isinstance(place, Rejected)]
     name = file.relative_to(root).as_posix()
     units: list[Unit] = []
-    for folder in sorted(images):
+    for folder, place in stored.items():
+        if isinstance(place, Rejected):
+            continue
         for block in _blocks(images[folder], people):
-            payload = JsonUnit(name, folder, *block, mesh, () if units else tuple(strays))
+            payload = JsonUnit(name, folder, place, *block, mesh, () if units else tuple(lost))
             units.append(_unit(len(units), payload))
     if not sum(unit.expected for unit in units):
         raise LayoutError(
             f"{file}: no usable `images` and `annotations`; expected the json that OSX makes of AGORA"
         )
     return units
+
+
+def _new(image: Any, known: set[int]) -> int:
+    """The id of an image that was not listed before."""
+    number = _whole(image, "id")
+    if number in known:
+        raise ValueError(f"id: {number} is listed twice; the first one counts")
+    known.add(number)
+    return number
 
 
 def _blocks(
@@ -146,8 +167,7 @@ def read_json(
         family: whose joints, vertices and fits.
         neutral: folder with the refits to the neutral model, or None.
     """
-    for where, problem in unit.strays:
-        yield Rejected("broken_row", where, problem)
+    yield from unit.lost
     labels = _Labels(root / unit.file, family, neutral, unit.mesh)
     descriptor = os.open(root / unit.file, os.O_RDONLY)
     try:
@@ -164,7 +184,8 @@ def read_json(
             except CountedError as error:
                 yield Rejected(error.reason, where, error.detail)
             except OSError as error:
-                yield Rejected("labels_missing", where, f"{error.filename}: {error.strerror}")
+                name = os.path.relpath(error.filename, root)
+                yield Rejected("labels_missing", where, f"{name[:200]}: {error.strerror}")
             except KeyError as error:
                 yield Rejected("broken_row", where, f"has no {error}")
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -177,7 +198,8 @@ class _Labels:
     """Reads the files that annotations name, below the folder of the json."""
 
     def __init__(self, file: Path, family: AgoraFamily, neutral: Path | None, mesh: bool) -> None:
-        self.folder, self.family, self.neutral, self.mesh = file.parent, family, neutral, mesh
+        self.folder, self.family, self.mesh = file.parent, family, mesh
+        self.refits = Refits(neutral)
         self.fit = lru_cache(maxsize=4096)(read_fit)
 
     def path(self, own: Mapping[str, Any], what: str) -> str:
@@ -194,7 +216,7 @@ class _Labels:
         """A valid person; ``numbered`` are frame, person and source_index."""
         name = self.path(own, "param")
         path = named_file(self.folder, name)
-        refit = find_fit(self.neutral, name) if self.neutral is not None else None
+        kid = flag(own, "kid")
         joints = JOINTS[self.family]
         return AgoraPerson(
             image=image.name,
@@ -206,12 +228,12 @@ class _Labels:
             joints3d=self.points(own, "joints_3d", joints, 3),
             mesh=self.points(own, "verts", VERTICES[self.family], 3) if self.mesh else None,
             gender=text(own, "gender"),
-            kid=flag(own, "kid"),
+            kid=kid,
             occlusion=float(own["occlusion"]),
             fit=json.loads(path.read_bytes())
             if path.suffix == ".json"
             else self.fit(path.with_suffix(".pkl")),
-            neutral=self.fit(refit) if refit is not None and refit.is_file() else None,
+            betas_neutral=self.refits.betas(name, kid=kid),
             in_camera=_IN_CAMERA in PurePosixPath(name).parts,
             boxes={stem: numbers(own[key], 4) for stem, key in _BOXES.items() if own.get(key) is not None},
             meta={"gt_path": name, **{key: str(own[key]) for key in _KEPT if key in own}},

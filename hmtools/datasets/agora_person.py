@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from hmtools.bodies.hands import Side
 from hmtools.bodies.pending import hold_hand, hold_in_world
-from hmtools.core.errors import AssetError, CountedError, UnsafeFileError
-from hmtools.core.safe_pickle import load_pickle
 from hmtools.datasets.agora_camera import LABEL_SIZE, scene_camera
 from hmtools.datasets.agora_tree import AgoraFamily, ImageFolder
-from hmtools.datasets.base import json_text, safe_path
+from hmtools.datasets.base import json_text
 from hmtools.datasets.body_dict import body_parts
 from hmtools.geometry.box import bbox_from_keypoints
 from hmtools.humandata.record import Record
@@ -30,11 +28,8 @@ __all__ = [
     "VERTICES",
     "AgoraPerson",
     "agora_record",
-    "find_fit",
     "image_record",
-    "named_file",
     "points",
-    "read_fit",
 ]
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
@@ -84,7 +79,7 @@ class AgoraPerson:
         kid: whether it is a child.
         occlusion: percent.
         fit: parameters of the body by name, as unpickled.
-        neutral: those of the refit to the neutral model, or None.
+        betas_neutral: (10,) of the refit to the neutral model, or None.
         to_camera: (3, 4) from the frame of ``fit`` to the camera, or None where that is not known.
         in_camera: ``fit`` is in the camera frame.
         boxes: stems of box columns ("" is the body) -> x, y, w, h in pixels as of ``joints2d``; those that
@@ -104,7 +99,7 @@ class AgoraPerson:
     occlusion: float
     fit: Mapping[str, Any]
     mesh: Array | None = None
-    neutral: Mapping[str, Any] | None = None
+    betas_neutral: Array | None = None
     to_camera: Array | None = None
     in_camera: bool = False
     boxes: Mapping[str, list[float]] = field(default_factory=dict)
@@ -121,51 +116,6 @@ def points(values: Any, count: int, width: int, name: str) -> Array:
     if found.shape != (count, width) or found.dtype.kind not in "fiu":
         raise ValueError(f"{name}: expected ({count}, {width}) numbers, found {found.dtype} {found.shape}")
     return found.astype(np.float64)
-
-
-def find_fit(folder: Path, name: str) -> Path:
-    """The pickle of a fit below ``folder``.
-
-    Args:
-        folder: ``smplx_gt`` or the like.
-        name: as labelled: ``<set>/<scan>.obj`` with or without such a folder before it.
-
-    Raises:
-        CountedError: as :func:`named_file`.
-    """
-    path = PurePosixPath(name.replace("\\", "/")).with_suffix(".pkl")
-    inside = path.parts[1:] if path.parts[0].endswith("_gt") else path.parts
-    return named_file(folder, "/".join(inside))
-
-
-def named_file(folder: Path, name: str) -> Path:
-    """A file that labels name, below ``folder``.
-
-    Raises:
-        CountedError: ``unsafe_path`` for a name that leaves it.
-    """
-    try:
-        return safe_path(folder, name)
-    except UnsafeFileError as error:
-        raise CountedError("unsafe_path", str(error)) from error
-
-
-def read_fit(path: Path) -> Mapping[str, Any]:
-    """Parameters of a body, as unpickled.
-
-    Raises:
-        CountedError: ``fit_missing`` or ``fit_damaged``.
-        UnsafeFileError: for a pickle that asks for more than data.
-    """
-    if not path.is_file():
-        raise CountedError("fit_missing", f"{path.parent.name}/{path.name}: no such file")
-    try:
-        found = load_pickle(path)
-    except AssetError as error:
-        raise CountedError("fit_damaged", str(error)) from error
-    if not isinstance(found, dict):
-        raise CountedError("fit_damaged", f"{path.name}: expected a dictionary, found {type(found).__name__}")
-    return found
 
 
 def image_record(image: str, stored: ImageFolder) -> Record:
@@ -248,8 +198,7 @@ def _put_fit(record: Record, found: AgoraPerson, family: AgoraFamily) -> None:
     elif found.in_camera:
         setattr(record, f"{family}_global_orient", orient)
         setattr(record, f"{family}_transl", transl)
-    if found.neutral is not None and not found.kid:
-        record.betas_neutral = body_parts(found.neutral, {"betas": (10, 11)})["betas"][:10]
+    record.betas_neutral = found.betas_neutral
     setattr(record, f"valid_{family}", True)
     record.valid_betas = True
     record.valid_global_orient = record.valid_transl = found.to_camera is not None or found.in_camera

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -12,15 +13,15 @@ from hmtools.datasets.agora_camera import LABEL_SIZE
 from hmtools.datasets.base import Source
 
 __all__ = [
+    "NO_IMAGES",
     "SIZES",
     "AgoraFamily",
     "ImageFolder",
     "find",
     "find_dataframes",
-    "find_images",
     "fits",
     "folder_of",
-    "home",
+    "image_folder",
     "image_folders",
     "images",
     "json_labels",
@@ -33,6 +34,9 @@ AgoraFamily: TypeAlias = Literal["smplx", "smpl"]
 
 SIZES = {"4k": LABEL_SIZE, "720p": (1280, 720)}
 """Value of the option ``resolution`` -> width and height, the larger first."""
+
+NO_IMAGES = "images_missing"
+"""Reason to leave out the people of a whole folder of images."""
 
 _PAGE = "https://agora.is.tue.mpg.de (Downloads; registration)"
 _BOX_PAGE = "https://github.com/IDEA-Research/OSX (AGORA, in its list of data sets)"
@@ -58,9 +62,9 @@ class ImageFolder:
         return f"{self.folder}/{name.with_name(name.stem + small + name.suffix)}"
 
 
-def home(root: Path) -> Path:
-    """The folder that holds the tree: ``data/`` in the layout of OSX and SMPLer-X, else the root itself."""
-    return root / "data" if (root / "data").is_dir() else root
+def _homes(root: Path) -> tuple[Path, Path]:
+    """Where the tree may lie: below ``data/`` in the layout of OSX and SMPLer-X, or in the root itself."""
+    return root / "data", root
 
 
 def labels(split: str, family: AgoraFamily) -> Source:
@@ -103,8 +107,9 @@ def images(folder: str, resolution: str) -> Source:
 
 def find(source: Source, root: Path) -> Path | None:
     """What a source has below ``root``, or None."""
-    found = source.find(home(root))
-    return found or Source(tuple(f"images_{path}" for path in source.paths), "").find(home(root))
+    other = Source(tuple(f"images_{path}" for path in source.paths), "")
+    found = (one.find(home) for home in _homes(root) for one in (source, other))
+    return next((path for path in found if path is not None), None)
 
 
 def present(source: Source, root: Path) -> Path:
@@ -119,13 +124,8 @@ def present(source: Source, root: Path) -> Path:
     return found
 
 
-def find_images(root: Path, folder: str, resolution: str) -> ImageFolder:
-    """The folder whose images are stored.
-
-    Raises:
-        LayoutError: if there is none.
-    """
-    found = present(images(folder, resolution), root)
+def image_folder(root: Path, found: Path) -> ImageFolder:
+    """What units remember of a folder of images: a larger one may come between two runs."""
     (size,) = (size for size in SIZES.values() if found.parent.name.endswith(f"{size[0]}x{size[1]}"))
     return ImageFolder(found.relative_to(root).as_posix(), size)
 
@@ -133,9 +133,10 @@ def find_images(root: Path, folder: str, resolution: str) -> ImageFolder:
 def find_dataframes(root: Path, split: str, family: AgoraFamily) -> list[Path]:
     """The dataframes of a split, in the order of their numbers: of the first folder that has any."""
     kind = family.upper()
-    for folder in (f"{split}_{kind}/{kind}", f"{split}_{kind}", kind):
+    folders = (f"{split}_{kind}/{kind}", f"{split}_{kind}", kind)
+    for home, folder in product(_homes(root), folders):
         pattern = f"{split}*{_ENDING}" if folder == kind else f"*{_ENDING}"  # that one may hold both splits
-        if found := [path for path in (home(root) / folder).glob(pattern) if path.is_file()]:
+        if found := [path for path in (home / folder).glob(pattern) if path.is_file()]:
             return sorted(found, key=_natural)
     return []
 

@@ -69,9 +69,11 @@ class Rejected:
     Attributes:
         reason: the word it is counted under.
         source: what the release calls it (image and annotation).
-        detail: what was expected and found.
+        detail: what was expected and found; where ``reason`` ends in ``_missing``, it begins with the path of
+            the file and a colon, or ``source`` names it.
         by_rule: left out by the set's own published rules, which is no defect and never fatal.
         source_index: of the person, where it is known: who is not in a sampling interval is no loss.
+        sequence: likewise: nor is a sequence that nobody asked for.
     """
 
     reason: str
@@ -79,6 +81,7 @@ class Rejected:
     detail: str = ""
     by_rule: bool = False
     source_index: int | None = None
+    sequence: str | None = None
 
 
 class Dataset:
@@ -137,6 +140,15 @@ class Dataset:
     def stored_as(self) -> str:
         """The name in keys and file names: the set's own, except for your own data."""
         return self.name
+
+    @classmethod
+    def folder_below(cls, raw: Path) -> Path | None:
+        """The download below a folder of downloads: the first of the usual names that holds something.
+
+        One that is empty counts where there is no other, so that it can be said what it misses.
+        """
+        there = [raw / name for name in cls.folders or (cls.name,) if (raw / name).is_dir()]
+        return next((path for path in there if _holds_something(path)), next(iter(there), None))
 
     def sources(self, split: str) -> Sequence[Source]:
         """The files and folders that converting ``split`` needs."""

@@ -60,7 +60,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from hmtools.core.errors import CountedError, LayoutError
+from hmtools.core.errors import AssetError, CountedError, LayoutError, UnsafeFileError
 from hmtools.datasets.base import Dataset, Rejected, Source, World
 from hmtools.datasets.egobody_hololens import COLOUR, find_view, read_detections
 from hmtools.datasets.egobody_release import (
@@ -69,6 +69,7 @@ from hmtools.datasets.egobody_release import (
     INTERACTEE,
     SPLITS,
     Recording,
+    count_fits,
     fit_folder,
     read_recordings,
 )
@@ -92,8 +93,8 @@ _PAGE = "https://egobody.inf.ethz.ch (sign the licence agreement, then its downl
 class _Segment:
     """Payload of a unit: rows ``first`` to ``last`` of a recording's detections.
 
-    ``source_index`` counts the frames in range of the split before them; ``lost`` are recordings without
-    their files.
+    ``source_index`` counts the frames in range of the split before them; ``fits`` those of the recording, so
+    that a plan tells when some come or vanish; ``lost`` are recordings without their files.
     """
 
     split: str
@@ -101,6 +102,7 @@ class _Segment:
     first: int
     last: int
     source_index: int
+    fits: int
     lost: tuple[Rejected, ...] = ()
 
 
@@ -156,16 +158,22 @@ EgoBody/
     def plan(self, root: Path, split: str) -> list[Unit]:
         """Per recording one unit per 512 detections; recordings without their files are lost in the first."""
         recordings, unknown = read_recordings(root, split)
-        lost = [Rejected("recording_incomplete", name, f"no row in {INFO}") for name in unknown]
+        lost = [_lost(name, f"no row in {INFO}") for name in unknown]
         units: list[Unit] = []
         for recording in recordings:
             view, missing = find_view(root, recording.name)
-            fits = fit_folder(root, INTERACTEE, split, recording.name, recording.interactee)
-            if view is None or not fits.is_dir():
-                missing += [] if fits.is_dir() else [fits.relative_to(root).as_posix()]
-                lost.append(Rejected("recording_incomplete", recording.name, f"no {', no '.join(missing)}"))
+            folder = fit_folder(root, INTERACTEE, split, recording.name, recording.interactee)
+            fits = count_fits(folder)
+            if view is None or not fits:
+                missing += [] if fits else [f"{folder.relative_to(root).as_posix()}/frame_*"]
+                lost.append(_lost(recording.name, f"no {', no '.join(missing)}"))
                 continue
-            units += _units(units, split, recording, read_detections(view.detections).frames.tolist())
+            try:
+                frames = read_detections(view.detections).frames.tolist()
+            except (AssetError, LayoutError, UnsafeFileError) as error:
+                lost.append(_lost(recording.name, str(error)))
+                continue
+            units += _units(units, split, recording, frames, fits)
         if not units:
             why = "".join(f"\n  {one.source}: {one.detail}" for one in lost[:5])
             raise LayoutError(f"{root / SPLITS}: no recording of {split} has its files and a detection{why}")
@@ -197,7 +205,13 @@ EgoBody/
             source_index += frame >= 0
 
 
-def _units(before: Sequence[Unit], split: str, recording: Recording, frames: Sequence[int]) -> list[Unit]:
+def _lost(recording: str, problem: str) -> Rejected:
+    return Rejected("recording_incomplete", recording, problem, sequence=recording)
+
+
+def _units(
+    before: Sequence[Unit], split: str, recording: Recording, frames: Sequence[int], fits: int
+) -> list[Unit]:
     """The units of a recording that come after those ``before``."""
     units: list[Unit] = []
     done = before[-1].payload.source_index + before[-1].expected if before else 0
@@ -214,6 +228,7 @@ def _units(before: Sequence[Unit], split: str, recording: Recording, frames: Seq
                     first=first,
                     last=first + len(block),
                     source_index=done,
+                    fits=fits,
                 ),
                 expected=inside,
                 images=inside,

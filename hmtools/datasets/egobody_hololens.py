@@ -42,6 +42,7 @@ _DETECTIONS = "keypoints.npz"
 _CALIBRATION = "holo_to_kinect12"
 _IMAGE = re.compile(r"(?:.*/)?PV/(?P<timestamp>[0-9]{1,18})_frame_(?P<frame>[0-9]{1,9})\.jpg")
 _JOINTS = 25
+_LARGEST = 1e6  # pixels: no image is so wide, nor any focal length so long
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
 
@@ -94,7 +95,7 @@ class PvCamera:
             ValueError: if its line does not say a focal length and a rigid motion.
         """
         numbers = np.array([float(word) for word in self.lines[timestamp].split(",")])
-        if numbers.shape != (18,) or not (numbers[:2] > 0).all() or not np.isfinite(numbers[:2]).all():
+        if numbers.shape != (18,) or not ((numbers[:2] > 0) & (numbers[:2] < _LARGEST)).all():
             raise ValueError(f"expected fx, fy above 0 and 16 numbers, found {self.lines[timestamp]!r:.80}")
         back = invert_extrinsics(rigid(numbers[2:].reshape(4, 4)))
         return PvFrame(focal_length=numbers[:2], world_to_cam=_OPENGL_TO_OPENCV @ back)
@@ -146,7 +147,8 @@ def read_pv(path: Path) -> PvCamera:
         head, *rest = path.read_text(encoding="ascii").splitlines() or [""]
         numbers = [float(word) for word in head.split(",")]
         cx, cy, width, height = numbers
-        if not np.isfinite(numbers).all() or min(width, height) < 1 or (width % 1, height % 1) != (0, 0):
+        sound = (np.abs(numbers) < _LARGEST).all() and min(width, height) >= 1
+        if not sound or (width % 1, height % 1) != (0, 0):
             raise ValueError(f"found {head!r:.80}")
     except (OSError, ValueError) as error:
         raise LayoutError(

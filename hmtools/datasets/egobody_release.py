@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
     "Fit",
     "Recording",
     "calibration_paths",
+    "count_fits",
     "fit_file",
     "fit_folder",
     "read_calibration",
@@ -53,6 +55,7 @@ _COLUMNS = ("recording_name", "scene_name", "body_idx_fpv", "start_frame", "end_
 _NAME = re.compile(r"recording_[0-9]+_(?P<wearer>S[0-9]+)_(?P<interactee>S[0-9]+)_[0-9]+")
 _GENDERS = ("female", "male", "neutral")
 _EMPTY = ("", "nan")  # of a cell below the end of its column
+_FAR = 1e9  # metres; float32 holds what becomes of anything nearer
 _NOT_RIGID = 1e-3  # |R R^T - I|: what rounding to 4 digits leaves; more is another matrix
 _SIZES: Mapping[str, int] = {
     "global_orient": 3,
@@ -192,7 +195,7 @@ def read_calibration(path: Path) -> Float[np.ndarray, "3 4"]:
     """
     try:
         return rigid(json.loads(path.read_bytes())["trans"])
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise LayoutError(
             f'{path}: expected {{"trans": 4 x 4}}, a rotation and a translation ({error!r:.120}); copy it '
             "again from the release"
@@ -209,11 +212,11 @@ def rigid(matrix: Any) -> Float[np.ndarray, "3 4"]:
         (3, 4) float64, its rotation exact.
 
     Raises:
-        TypeError, ValueError: if it is anything else, or no rotation even for four digits.
+        TypeError, ValueError, OverflowError: if it is anything else, or no rotation even for four digits.
     """
     found = np.asarray(matrix, np.float64)
-    if found.shape != (4, 4) or not np.isfinite(found).all():
-        raise ValueError(f"expected 4 x 4 finite numbers, found shape {found.shape}")
+    if found.shape != (4, 4) or not (np.abs(found) < _FAR).all():
+        raise ValueError(f"expected 4 x 4 finite numbers, none of them huge, found shape {found.shape}")
     rotation = found[:3, :3]
     off = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if off > _NOT_RIGID or np.linalg.det(rotation) < 0 or np.abs(found[3] - (0, 0, 0, 1)).max() > _NOT_RIGID:
@@ -228,6 +231,15 @@ def rigid(matrix: Any) -> Float[np.ndarray, "3 4"]:
 def fit_folder(root: Path, who: str, split: str, recording: str, index: int) -> Path:
     """The folder with the frames of one person; ``who`` is :data:`INTERACTEE` or ``camera_wearer``."""
     return root / f"smplx_{who}_{split}" / recording / f"body_idx_{index}" / "results"
+
+
+def count_fits(folder: Path) -> int:
+    """Frames in a :func:`fit_folder`, which may not be there; they are counted, not looked at."""
+    try:
+        with os.scandir(folder) as frames:
+            return sum(entry.name.startswith("frame_") for entry in frames)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def fit_file(folder: Path, frame: int) -> Path:
@@ -246,6 +258,8 @@ def read_fit(path: Path) -> Fit:
         data = path.read_bytes()
     except NotADirectoryError as error:
         raise FileNotFoundError(str(path)) from error
+    except IsADirectoryError as error:
+        raise CountedError("broken_fit", f"{path.parent.name}/{path.name}: is a folder") from error
     try:
         values = load_pickle(data)
         return Fit(parts=body_parts(values, _SIZES), gender=_gender(values["gender"]))

@@ -90,7 +90,7 @@ class View:
             raise CountedError("broken_row", "expected PV/<timestamp>_frame_<id>.jpg")
         fit = read_fit(fit_file(self.fits, frame))
         if image not in self.images:
-            raise CountedError("image_missing", "no such file")
+            raise CountedError("image_missing", f"{image}: no such file")
         points = self.detections.keypoints[row]
         if not (points[:, 2] >= 0).all():
             raise CountedError("broken_row", "a confidence is negative or NaN")

@@ -147,6 +147,7 @@ def _seen(points: Any) -> Any:
     return np.where(found[:, None], points, 0.0) if found.any() else None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes of huge numbers is not finite
 def joint_box(record: Record) -> Any:
     """The extent of the 24 joints in the image x 1.2, cut at its border.
 

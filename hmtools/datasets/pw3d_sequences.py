@@ -124,6 +124,8 @@ def _recording(data: Any, name: str) -> Recording:
     if not (np.isfinite(camera).all() and (focal > 0).all()):
         raise ValueError(f"has cam_intrinsics {camera.tolist()}, not those of a camera")
     genders = list(data["genders"])
+    if not genders:
+        raise ValueError("genders: expected one for each person, found nobody")
     frames = None
     if "img_frame_ids" in data:
         numbers = _numbers("img_frame_ids", data["img_frame_ids"], (count,))

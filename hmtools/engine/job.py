@@ -123,23 +123,29 @@ class Job:
         name: for people and the job table, e.g. ``convert mscoco val2017``.
         out: the folder that gets the outputs, and the state under ``.job/``.
         units: in plan order, with unique indices.
-        fn: does one unit. Picklable (a module-level function or a partial of one), idempotent, atomic.
+        fn: does one unit. Picklable (a module-level function or a partial of one), idempotent, atomic. Called
+            with the unit and, where there is a ``setup``, with its value as well.
         finalise: runs once in the driver when all units are done; gets the results in unit order.
         fingerprint: what decides the bytes (inputs, plan hash, options, versions); JSON-able. Never the
             engine, the number of workers or the location.
         owns: glob patterns inside ``out`` of everything the job writes; ``--overwrite`` removes what they
             match.
         command: the command line that continues or retries the job.
+        setup: runs once in every process that does units, before its first: loads a model, say. Picklable.
+        resources: what one unit takes where an engine counts: ``cpu`` (1 if not named), ``gpu``, and any that
+            the site has defined.
     """
 
     name: str
     out: Path
     units: Sequence[Unit]
-    fn: Callable[[Unit], Result]
+    fn: Callable[..., Result]
     finalise: Callable[[Sequence[Result]], None] | None = None
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     owns: tuple[str, ...] = ()
     command: str = ""
+    setup: Callable[[], Any] | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         indices = [unit.index for unit in self.units]

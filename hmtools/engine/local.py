@@ -16,21 +16,21 @@ import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.core.log import Progress
+from hmtools.engine.drive import StopSignals, drive, settle
 from hmtools.engine.job import Job, Outcome, Result, Unit
-from hmtools.engine.run import Run, prepared
-from hmtools.engine.worker import STOP_SIGNALS, WorkerSetup, attempt, worker_main
+from hmtools.engine.run import Run
+from hmtools.engine.worker import STOP_SIGNALS, WorkerSetup, attempt, bound, timed_out, worker_main
 
 __all__ = ["run_local", "usable_cores"]
 
@@ -45,6 +45,7 @@ def run_local(
     job: Job,
     *,
     workers: int | None = None,
+    unit_timeout: int | None = None,
     overwrite: bool = False,
     break_lock: bool = False,
     progress: bool = True,
@@ -54,6 +55,8 @@ def run_local(
     Args:
         job: the job.
         workers: number of processes; None = one per usable core, 0 = inline in this process.
+        unit_timeout: seconds after which a unit counts as failed and its worker is replaced; None = no limit.
+            Inline units are not limited.
         overwrite: first remove the job's state and every file that ``job.owns`` matches.
         break_lock: take the lease even from a holder that looks alive.
         progress: show a bar on a terminal, else a line in the log every ten seconds.
@@ -71,23 +74,8 @@ def run_local(
     count = usable_cores() if workers is None else workers
     if count < 0:
         raise UsageError(f"the number of workers must be 0 (inline) or more, got {count}")
-    with _StopSignals() as stop, prepared(job, overwrite=overwrite, break_lock=break_lock) as run:
-        expected = sum(unit.expected for unit in run.todo)
-        with Progress(job.name, units=len(run.todo), records=expected, enabled=progress) as bar:
-            if count == 0:
-                _run_inline(run, stop, bar)
-            else:
-                _run_pool(run, count, stop, bar)
-        if not stop.received:
-            try:
-                with stop.raising():
-                    return run.finish()
-            except KeyboardInterrupt:
-                if not stop.received:
-                    raise
-        name = signal.Signals(stop.received).name
-        log.warning("%s: stopped by %s; a rerun continues: %s", job.name, name, job.command or "same call")
-        return run.finish(interrupted=True)
+    run_units = _run_inline if count == 0 else partial(_run_pool, count, unit_timeout)
+    return drive(job, run_units, overwrite=overwrite, break_lock=break_lock, progress=progress)
 
 
 def usable_cores() -> int:
@@ -97,24 +85,21 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _settle(run: Run, bar: Progress, unit: Unit, outcome: Result | str) -> None:
-    run.settle(unit, outcome)
-    result = run.results.get(unit.id)
-    bar.advance(expected=unit.expected, records=result.counts.get("records", 0) if result else 0)
-
-
-def _run_inline(run: Run, stop: _StopSignals, bar: Progress) -> None:
+def _run_inline(run: Run, stop: StopSignals, bar: Progress) -> None:
+    if not run.todo:
+        return
+    fn = bound(run.job.fn, run.job.setup)
     for unit in run.todo:
         run.lease.check()
         run.begin(unit)
         try:
             with stop.raising(), _logged(run.state.log_path(unit.id)):
-                outcome = attempt(run.job.fn, unit)
+                outcome = attempt(fn, unit)
         except KeyboardInterrupt:
             if not stop.received:
                 raise
             return
-        _settle(run, bar, unit, outcome)
+        settle(run, bar, unit, outcome)
 
 
 @contextlib.contextmanager
@@ -132,9 +117,9 @@ def _logged(path: Path) -> Iterator[None]:
             handler.close()
 
 
-def _run_pool(run: Run, count: int, stop: _StopSignals, bar: Progress) -> None:
+def _run_pool(count: int, unit_timeout: int | None, run: Run, stop: StopSignals, bar: Progress) -> None:
     queue = deque(run.todo)
-    with _Pool(run.job.fn, run.state.logs.absolute()) as pool:
+    with _Pool(WorkerSetup.of(run.job, run.state.logs.absolute(), unit_timeout)) as pool:
         while (queue or pool.busy) and not stop.received:
             if run.lease.lost:
                 run.lease.check()  # raises; leaving the block ends the workers
@@ -145,7 +130,7 @@ def _run_pool(run: Run, count: int, stop: _StopSignals, bar: Progress) -> None:
                 if not pool.give(worker, unit):
                     queue.appendleft(unit)
             for unit, outcome in pool.poll(_POLL_S):
-                _settle(run, bar, unit, outcome)
+                settle(run, bar, unit, outcome)
             bar.tick()
 
 
@@ -160,9 +145,8 @@ class _Worker:
 class _Pool:
     """Worker processes that get one unit at a time. Leaving the block ends them all."""
 
-    def __init__(self, fn: Callable[[Unit], Result], logs: Path) -> None:
-        level = logging.getLogger("hmtools").getEffectiveLevel()
-        self._setup = WorkerSetup(fn=pickle.dumps(fn), logs=logs, level=level)
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._deaths_at_start = 0
@@ -221,7 +205,9 @@ class _Pool:
 
     def _died(self, worker: _Worker) -> Iterator[tuple[Unit, Result | str]]:
         unit, how = worker.unit, self._bury(worker)
-        if unit is not None:
+        if unit is not None and timed_out(self._setup.logs / f"{unit.id}.log"):
+            yield unit, f"timed out after {self._setup.unit_timeout} s"
+        elif unit is not None:
             yield unit, f"its worker process ended: {how}"
         elif not worker.ready:
             self._deaths_at_start += 1
@@ -277,44 +263,3 @@ def _stop_signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _StopSignals:
-    """Notes the first stop signal in ``received`` (0 = none) while the block runs, then restores handlers.
-
-    Signals that were ignored before (``nohup``, shells' background jobs) stay so.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._raise = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> _StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in STOP_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.received = self.received or number
-        if self._raise:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def raising(self) -> Iterator[None]:
-        """While the block runs, a stop signal (also one that came before) raises KeyboardInterrupt in it."""
-        self._raise = True
-        try:
-            if self.received:
-                raise KeyboardInterrupt
-            yield
-        finally:
-            self._raise = False

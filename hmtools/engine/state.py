@@ -33,6 +33,7 @@ __all__ = ["FINALISE", "JobFailure", "JobState", "JobStatus", "State", "find_job
 
 FINALISE = "finalise"  # stands where a unit's id stands when finalise fails
 FOLDER = ".job"
+_INPUTS = "inputs."  # of the fingerprint: {file: size and time}
 _TAIL_LINES = 15
 _TAIL_BYTES = 16384
 
@@ -218,13 +219,23 @@ def _fingerprint(job: Job) -> dict[str, Any]:
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], limit: int = 8) -> list[str]:
-    """Return ``key: old -> new`` for the leaves that differ, the first ``limit`` of them."""
+    """Return ``key: old -> new`` for the leaves that differ, the first ``limit`` of them; inputs in one line.
+
+    What a user chose comes first: of an updated download thousands of files differ.
+    """
     a, b = dict(_leaves(old)), dict(_leaves(new))
     keys = [key for key in {**a, **b} if a.get(key, "(none)") != b.get(key, "(none)")]
+    files = [key.removeprefix(_INPUTS) for key in keys if key.startswith(_INPUTS)]
+    keys = [key for key in keys if not key.startswith(_INPUTS)]
     lines = [
         f"{key}: {_short(a.get(key, '(none)'))} -> {_short(b.get(key, '(none)'))}" for key in keys[:limit]
     ]
-    return [*lines, f"and {len(keys) - limit} more"] if len(keys) > limit else lines
+    lines += [f"and {len(keys) - limit} more"] if len(keys) > limit else []
+    if files:
+        example = ", ".join(_short(name) for name in files[:2])
+        many = f"{len(files)} input files differ, e.g. {example}"
+        lines.append(many if len(files) > 1 else f"input file differs: {example}")
+    return lines
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -20,16 +21,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-from hmtools.engine.job import Result, Unit
+from hmtools.engine.job import Job, Result, Unit
 
-__all__ = ["STOP_SIGNALS", "WorkerSetup", "attempt", "captured", "one_line", "worker_main"]
+__all__ = [
+    "ONE_THREAD",
+    "STOP_SIGNALS",
+    "WorkerSetup",
+    "attempt",
+    "bound",
+    "captured",
+    "load",
+    "log_to_stderr",
+    "one_line",
+    "run_unit",
+    "timed_out",
+    "worker_main",
+]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # Units run side by side, so a numerics library that starts a thread per core would only make them queue.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LAST_WORDS = 1 << 20  # bytes: the stacks of many threads take some room
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +55,79 @@ class WorkerSetup:
     """What a worker is started with.
 
     Attributes:
-        fn: the job's function, pickled; the worker loads it itself, after its environment is set.
+        work: the job's function and set-up, pickled; the worker loads them itself, after its environment is
+            set.
         logs: folder of the units' logs.
         level: level of the ``hmtools`` logger.
+        unit_timeout: seconds that a unit may take; None = no limit.
     """
 
-    fn: bytes
+    work: bytes
     logs: Path
     level: int
+    unit_timeout: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        logs: Path,
+        unit_timeout: int | None = None,
+        dumps: Callable[[Any], bytes] = pickle.dumps,
+    ) -> WorkerSetup:
+        """Describe the workers of a job, with the level that logging has here."""
+        return cls(
+            work=dumps((job.fn, job.setup)),
+            logs=logs,
+            level=logging.getLogger("hmtools").getEffectiveLevel(),
+            unit_timeout=unit_timeout,
+        )
+
+
+def load(setup: WorkerSetup) -> Callable[[Unit], Result]:
+    """Load the job's function in a worker and run its set-up; raises whatever an import or a set-up can."""
+    return bound(*pickle.loads(setup.work))  # noqa: S301 - written by our own driver
+
+
+def bound(fn: Callable[..., Result], setup: Callable[[], Any] | None) -> Callable[[Unit], Result]:
+    """Run the job's set-up, if it has one, and return its function with the value given to every call."""
+    if setup is None:
+        return fn
+    value = setup()
+    return lambda unit: fn(unit, value)
+
+
+def run_unit(fn: Callable[[Unit], Result], name: str, raw: bytes, setup: WorkerSetup) -> tuple[str, str]:
+    """Run a pickled unit in a worker process, its output in its log.
+
+    A unit that takes longer than ``setup.unit_timeout`` ends the process, with all stacks in the log
+    (:func:`timed_out` finds them there). No thread of Python's could do that while a C function holds the
+    interpreter.
+
+    Returns:
+        ``("done", JSON of the result)`` or ``("failed", reason)``.
+    """
+    with captured(setup.logs / f"{name}.log"):
+        if setup.unit_timeout is not None:
+            faulthandler.dump_traceback_later(setup.unit_timeout, exit=True, file=2)
+        try:
+            unit: Unit = pickle.loads(raw)  # noqa: S301 - written by our own driver
+            outcome = attempt(fn, unit)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    if isinstance(outcome, Result):
+        return "done", json.dumps(outcome.to_json(), allow_nan=False)
+    return "failed", outcome
+
+
+def timed_out(log: Path) -> bool:
+    """Whether the process that wrote this log ended because its unit took too long."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS))
+            return re.search(rb"^Timeout \([0-9:.]+\)!$", file.read(), re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def attempt(fn: Callable[[Unit], Result], unit: Unit) -> Result | str:
@@ -118,8 +199,8 @@ def _flush() -> None:
 def worker_main(connection: Connection, setup: WorkerSetup) -> None:
     """Serve units until the driver closes the connection.
 
-    Protocol: ``("ready", "")`` once, or ``("broken", reason)`` when the job's function cannot be loaded here;
-    then for each ``(unit id, pickled unit)`` received one of ``("done", JSON of the result)`` and
+    Protocol: ``("ready", "")`` once, or ``("broken", reason)`` when the function cannot be loaded or set
+    up here; then for each ``(unit id, pickled unit)`` received one of ``("done", JSON of the result)`` and
     ``("failed", reason)``.
     """
     _die_with_parent()
@@ -128,12 +209,12 @@ def worker_main(connection: Connection, setup: WorkerSetup) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    for name in _ONE_THREAD:
+    for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
-    _log_to_stderr(setup.level)
+    log_to_stderr(setup.level)
     try:
-        fn = pickle.loads(setup.fn)  # noqa: S301 - written by our own parent
-    except Exception as error:  # noqa: BLE001 - whatever an import can raise, the driver has to hear it
+        fn = load(setup)
+    except Exception as error:  # noqa: BLE001 - whatever an import or a set-up can raise, the driver has to hear it
         connection.send(("broken", one_line(error)))
         return
     connection.send(("ready", ""))
@@ -142,13 +223,7 @@ def worker_main(connection: Connection, setup: WorkerSetup) -> None:
             name, raw = connection.recv()
         except EOFError:
             return
-        with captured(setup.logs / f"{name}.log"):
-            unit: Unit = pickle.loads(raw)  # noqa: S301 - written by our own parent
-            outcome = attempt(fn, unit)
-        if isinstance(outcome, Result):
-            connection.send(("done", json.dumps(outcome.to_json(), allow_nan=False)))
-        else:
-            connection.send(("failed", outcome))
+        connection.send(run_unit(fn, name, raw, setup))
 
 
 def _die_with_parent() -> None:
@@ -172,7 +247,7 @@ def _watch(sentinel: int) -> None:
     os._exit(1)
 
 
-def _log_to_stderr(level: int) -> None:
+def log_to_stderr(level: int) -> None:
     """Write logging, warnings and the stack of a crash to descriptor 2: a unit's log, most of the time."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what was printed before a crash is in the log, too

@@ -131,11 +131,11 @@ def _wrong_names(made: Layout, splits: tuple[str, ...], variant: str) -> Iterato
 
 def _wrong_numbers(made: Layout, frames: int, people: int, seed: int, size: tuple[int, int]) -> Iterator[str]:
     for what, value, low, high in (
-        ("frames", frames, 1, None),
-        ("people", people, *made.people),
-        ("seed", seed, 0, None),
-        ("width", size[0], MIN_SIDE, MAX_SIDE),
-        ("height", size[1], MIN_SIDE, MAX_SIDE),
+        ("--frames", frames, 1, None),
+        ("--people", people, *made.people),
+        ("--seed", seed, 0, None),
+        ("--size: width", size[0], MIN_SIDE, MAX_SIDE),
+        ("--size: height", size[1], MIN_SIDE, MAX_SIDE),
     ):
         if value < low or (high is not None and value > high):
             limits = f"at least {low}" if high is None else f"{low}" if low == high else f"{low} to {high}"

@@ -257,3 +257,8 @@ def test_dropping() -> None:
     assert (list(half["pending"]), half["b"]) == (columns[1:], 1)
     assert drop_pending(record.meta, columns) == '{"b":1}'
     assert drop_pending(None, columns) is None
+
+
+def test_huge_angles_are_refused_without_a_warning() -> None:
+    with pytest.raises(ValueError, match="SVD"):
+        hold_in_world(Record(), "smplx", np.full(3, 1e300), TRANSL, WORLD_TO_CAM)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import pytest
 from typer.testing import Result
 
+from hmtools.datasets.ehf import Ehf
 from hmtools.datasets.mscoco import MsCoco
 from hmtools.synth import make_miniature
 
@@ -36,6 +37,52 @@ def test_everything_that_is_there_is_converted(run: Run, downloads: Path, tmp_pa
     assert "No folder of" in shown
     again = run("convert", "all", "--root", downloads, "--workers", 0).stdout
     assert again.count("already done") == 2
+
+
+def test_rejections_are_listed_once(run: Run, downloads: Path) -> None:
+    arguments = ("convert", "all", "--root", downloads, "--workers", 0, "--split", "val")
+    assert "\n  box_empty: images/val2017/" in run(*arguments).stdout
+    again = run(*arguments).stdout
+    assert "rejected: box_empty" in again
+    assert "  box_empty: images/" not in again
+
+
+def test_a_folder_that_cannot_be_read_costs_its_set_alone(
+    run: Run, downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Ehf, root: Path, split: str) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(root))
+
+    arguments = ("convert", "all", "--root", downloads, "--workers", 0)
+    for method in ("plan", "missing"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Ehf, method, refuse)
+            shown = run(*arguments, code=1).stdout
+        assert "ehf: [Errno 13] Permission denied" in shown
+        assert (tmp_path / "shards/mscoco/val2017/manifest.json").is_file()
+        shutil.rmtree(tmp_path / "shards")
+    monkeypatch.setattr(Ehf, "missing", refuse)
+    assert "Permission denied" in run(*arguments, "--check", code=2).stdout
+    assert (
+        "Permission denied" in json.loads(run(*arguments, "--check", "--json", code=2).stdout)["ehf"]["error"]
+    )
+
+
+def test_an_empty_folder_does_not_hide_the_full_one(run: Run, downloads: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(downloads / "EHF", raw / "ehf")
+    (raw / "EHF").mkdir()
+    found = json.loads(run("convert", "all", "--root", raw, "--check", "--json").stdout)
+    assert (found["ehf"]["root"], found["ehf"]["complete"]) == (str(raw / "ehf"), ["test"])
+
+
+def test_images_are_no_people(run: Run, downloads: Path) -> None:
+    """Of val2017 the authors state images alone, and count those without people."""
+    arguments = ("convert", "mscoco", "--root", downloads / "MSCOCO", "--workers", 0, "--strict-counts")
+    assert "not compared: the authors count images alone, 5,000" in run(*arguments).stdout
+    shown = json.loads(run(*arguments, "--json").stdout)["mscoco/val2017"]
+    assert (shown["official_records"], shown["official_images"]) == (None, 5000)
+    assert "not compared" not in run(*arguments, "--limit", 1, "--overwrite").stdout
 
 
 def test_the_report_as_json(run: Run, downloads: Path) -> None:

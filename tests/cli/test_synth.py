@@ -49,7 +49,7 @@ def test_people_default_to_what_a_set_shows_and_can_be_drawn(tmp_path: Path) -> 
         (("mscoco", "--size", "640"), "--size takes width x height in pixels, e.g. 640x480, got '640'"),
         (("mscoco", "--size", "-64x64"), "--size takes width x height"),
         (("mscoco", "--frames", "0"), "frames must be at least 1"),
-        (("ehf", "--people", "2"), "people must be 1, got 2"),
+        (("ehf", "--people", "2"), "--people must be 1, got 2"),
         (("mscoco", "--split", "val"), "split 'val' is not one of train2017, val2017"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from dataclasses import replace
@@ -14,6 +15,8 @@ from hmtools.convert import estimate as module
 from hmtools.convert.estimate import estimate, missing_images
 from hmtools.convert.run import Plan, make_plans
 from hmtools.datasets import coco
+from hmtools.datasets.base import Rejected
+from hmtools.datasets.mscoco import MsCoco
 from hmtools.engine.job import Result, Unit
 from hmtools.synth import make_miniature
 from tests.datasets.coco_tree import image_row, person, run, write_tree
@@ -89,12 +92,16 @@ def test_a_set_without_units(tmp_path: Path) -> None:
     assert (found.units, found.people, found.nbytes, found.seconds, found.sampled) == (0, 0, 0, 0.0, 0)
 
 
-def test_rejections_do_not_stop_it(tmp_path: Path) -> None:
+def test_rejections_neither_stop_it_nor_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = uniform(tmp_path, 4)
     for path in (root / "images/val2017").glob("*.jpg"):
         path.unlink()
-    found = estimate(plan_of(root, tmp_path, strict=True), workers=1)
-    assert found.nbytes == 0
+    with caplog.at_level(logging.INFO, "hmtools"):
+        found = estimate(plan_of(root, tmp_path, strict=True), workers=1)
+        assert found.nbytes == 0
+        assert not caplog.text
+        logging.getLogger("hmtools.convert.unit").info("as before")
+    assert "as before" in caplog.text
 
 
 class TestMissingImages:
@@ -145,3 +152,25 @@ def test_missing_meshes_are_listed_beside_images(tmp_path: Path) -> None:
     looked, lost = missing_images(plan)
     assert looked == 4
     assert sorted(lost) == ["02_align.ply", "03_img.png"]
+
+
+def test_missing_images_are_named_where_the_set_looks_itself(tmp_path: Path) -> None:
+    root, out = tmp_path / "EgoBody", tmp_path / "out"
+    make_miniature("egobody_egocentric", root, 4, 1, 1, (160, 120))
+    (plan,) = make_plans("egobody_egocentric", root=root, out=out, splits=["val"])
+    looked, lost = missing_images(plan)
+    assert lost == []
+    for folder in (root / "egocentric_color").glob("*/*/PV"):
+        shutil.rmtree(folder)
+    (plan,) = make_plans("egobody_egocentric", root=root, out=out, splits=["val"])
+    checked, lost = missing_images(plan)
+    assert checked == len(lost) >= looked > 0
+    assert all(name.startswith("egocentric_color/") and name.endswith(".jpg") for name in lost)
+
+
+def test_a_file_that_many_people_miss_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(uniform(tmp_path, 2), tmp_path)
+    rows = [Rejected("fit_missing", f"x {number}", "gt/a.pkl: no such file") for number in range(5)]
+    rows += [Rejected("frame_missing", "clip.mp4 7", "it ends before"), Rejected("broken_row", "y", "a: b")]
+    monkeypatch.setattr(MsCoco, "read", lambda self, root, unit: iter(rows))
+    assert missing_images(plan) == (2, ["gt/a.pkl", "clip.mp4 7"])

@@ -117,7 +117,9 @@ class TestRerun:
         run(root, tmp_path / "out")
         labels = root / "annotations/coco_wholebody_val_v1.0.json"
         os.utime(labels, (1, 1))
-        with pytest.raises(UsageError, match=r"inputs\.annotations/coco_wholebody_val_v1\.0\.json"):
+        with pytest.raises(
+            UsageError, match=r"input file differs: annotations/coco_wholebody_val_v1\.0\.json"
+        ):
             run(root, tmp_path / "out")
 
     def test_overwrite_removes_what_is_ours_and_nothing_else(self, root: Path, tmp_path: Path) -> None:

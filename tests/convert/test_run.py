@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hmtools.core.settings import load_settings
 from hmtools.datasets import coco
 from hmtools.datasets.base import Dataset
 from hmtools.datasets.mscoco import MsCoco
+from hmtools.engine.job import Job, Outcome
+from hmtools.engine.launch import EngineChoice
 from hmtools.engine.state import job_status
 from hmtools.humandata.schema import RecordSpec
 from tests.convert.one_unit import Clip
@@ -197,15 +200,20 @@ class TestPlaces:
         assert "--root DIR" in str(caught.value)
         assert "annotations_trainval2017.zip" in str(caught.value)
 
-    @pytest.mark.parametrize("engine", ["ray", "slurm"])
-    def test_other_engines(
-        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+    def test_the_engine_of_the_settings_runs_the_units(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("HMTOOLS_ENGINE", engine)
-        with pytest.raises(
-            UsageError, match=rf"engine '{engine}' \(HMTOOLS_ENGINE\): this version converts locally"
-        ):
-            convert("mscoco", root=root, out=tmp_path / "out")
+        seen = []
+
+        def notice(job: Job, engine: EngineChoice, **_: object) -> Outcome:
+            seen.append((job.name, engine.name, engine.workers))
+            return Outcome()
+
+        monkeypatch.setenv("HMTOOLS_ENGINE", "ray")
+        monkeypatch.setattr("hmtools.convert.run.run_job", notice)
+        monkeypatch.setattr("hmtools.convert.run.engine_session", nullcontext)
+        convert("mscoco", root=root, out=tmp_path / "out", workers=3)
+        assert seen == [("convert mscoco/val2017", "ray", 3)]
 
     def test_out_that_cannot_be_made(self, root: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hmtools.convert.run import make_plans
+from hmtools.convert.unit import convert_unit
 from hmtools.core.errors import AssetError, LayoutError, UnsafeFileError
 from hmtools.core.safe_pickle import load_pickle
 from hmtools.datasets import agora
 from hmtools.datasets.agora import Agora
 from hmtools.datasets.agora_camera import person_to_camera, scene_camera
+from hmtools.datasets.base import Rejected
 from tests.datasets.agora_tree import (
     HDRI,
     PLACED,
@@ -189,6 +193,7 @@ def test_an_occlusion_that_is_none_is_null(copy: Path, value: float | None) -> N
         ({"kid": True}, "broken_fit", "betas: 10 numbers of a child"),
         ({"Yaw": None}, "broken_row", "expected finite numbers"),
         ({"Yaw": "30"}, "broken_row", "Yaw: expected a number"),
+        ({"gt_path_smplx": "smplx_gt/" + "x" * 5000}, "fit_missing", "File name too long"),
         ({"gt_path_smplx": "smplx_gt/../../secret.obj"}, "unsafe_path", "leaves the download"),
         ({"gt_path_smplx": "smplx_gt/set_bfh/scan_77.obj"}, "fit_missing", "scan_77.pkl: no such file"),
     ],
@@ -223,9 +228,8 @@ def test_a_fit_that_lacks_a_part_is_counted(copy: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("where", ["smplx_gt/set_bfh/scan_0.pkl", TRAIN])
-def test_a_pickle_that_wants_more_than_data_is_refused(copy: Path, where: str) -> None:
-    (copy / where).write_bytes(b"cposix\nsystem\n(S'true'\ntR.")
+def test_a_dataframe_that_wants_more_than_data_is_refused(copy: Path) -> None:
+    (copy / TRAIN).write_bytes(b"cposix\nsystem\n(S'true'\ntR.")
     with pytest.raises(UnsafeFileError, match=r"posix\.system"):
         read(copy)
 
@@ -261,11 +265,59 @@ class TestLayout:
         assert "github.com/IDEA-Research/OSX" in text
 
     def test_only_images_that_the_dataframes_need(self, copy: Path) -> None:
+        shutil.rmtree(copy / "1280x720/train_0")
         write_frame(copy / TRAIN.replace("train_0", "train_7"), [row(HDRI, [person(0)])])
-        (source,) = Agora().missing(copy, "train")
-        assert "3840x2160/train_7" in source.paths
+        sources = Agora().missing(copy, "train")
+        assert [source.paths[0] for source in sources] == ["3840x2160/train_0", "3840x2160/train_7"]
         (source,) = Agora({"resolution": "4k"}).missing(copy, "validation")
         assert source.paths[0] == "3840x2160/validation"
+
+    def test_folders_of_images_that_are_not_there_are_counted(
+        self, copy: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One of ten archives is enough to begin with."""
+        for number in (1, 2):
+            write_frame(copy / TRAIN.replace("train_0", f"train_{number}"), [row(HDRI, [person(0)])])
+        write_image(copy, "train_2", HDRI)
+        shutil.rmtree(copy / "1280x720/train_0")
+        assert Agora().missing(copy, "train") == []
+        with caplog.at_level(logging.WARNING):
+            found = read(copy)
+        assert [record.sequence for record in kept(found)] == ["train_2"]
+        assert [(one.reason, one.source, one.by_rule) for one in found if isinstance(one, Rejected)] == [
+            ("images_missing", "train_0", False), ("images_missing", "train_1", False)
+        ]  # fmt: skip
+        assert left_out(found)[0][1].startswith(
+            "3840x2160/train_0 or 1280x720/train_0: no such folder, from http"
+        )
+        assert caplog.text.count("no images of train_0, train_1") == 1
+
+    def test_what_nobody_asked_for_is_not_missed(self, copy: Path, tmp_path: Path) -> None:
+        write_frame(copy / TRAIN.replace("train_0", "train_1"), [row(HDRI, [person(0)])])
+        for only, rejected in ((["train_0"], {}), (["train_*"], {"images_missing": 1})):
+            (plan,) = make_plans(
+                "agora", root=copy, out=tmp_path / only[0], splits=["train"], only=only, images="none"
+            )
+            plan.task.out.mkdir(parents=True)
+            result = convert_unit(plan.task, plan.units[0])
+            assert result.data["rejected"] == rejected
+
+    def test_a_size_is_chosen_once(self, copy: Path) -> None:
+        """Large images that come between two runs are another plan, and not mixed into the first."""
+        units = {split: Agora().plan(copy, split) for split in ("train", "validation", "test")}
+        for folder, image in (("train_0", HDRI), ("validation", "val_cam00_a.png"), ("test", "x.png")):
+            write_image(copy, folder, image, large=True)
+        for split, planned in units.items():
+            assert Agora().plan(copy, split) != planned
+            found = [one for unit in planned for one in Agora().read(copy, unit)]
+            assert {record.width for record in kept(found)} == {1280}
+            assert {record.width for record in kept(read(copy, split))} == {3840}
+
+    def test_a_folder_data_that_is_something_else(self, copy: Path) -> None:
+        (copy / "data").mkdir()
+        (copy / "data/notes.txt").touch()
+        assert Agora().found_splits(copy) == ["train", "validation", "test"]
+        assert len(kept(read(copy))) == 3
 
     def test_the_other_places(self, copy: Path, tmp_path: Path) -> None:
         (copy / "train_SMPLX/SMPLX").rename(copy / "SMPLX")

@@ -12,7 +12,18 @@ import pytest
 from hmtools.core.errors import LayoutError
 from hmtools.datasets import agora
 from hmtools.datasets.agora import Agora
-from tests.datasets.agora_tree import fit, joints2d, kept, left_out, person, read, write_json, write_tree
+from hmtools.datasets.base import Rejected
+from tests.datasets.agora_tree import (
+    fit,
+    joints2d,
+    kept,
+    left_out,
+    person,
+    read,
+    write_fit,
+    write_json,
+    write_tree,
+)
 
 
 @pytest.fixture
@@ -97,6 +108,52 @@ def test_invalid_and_broken_rows_are_counted(tree: Path) -> None:
     )
 
 
+def test_an_image_that_is_listed_twice_counts_once(tree: Path) -> None:
+    path = write_json(tree)
+    data = json.loads(path.read_bytes())
+    data["images"].insert(1, dict(data["images"][0]))
+    data["images"].append(data["images"][1] | {"file_name_3840x2160": "3840x2160/validation/other.png"})
+    path.write_text(json.dumps(data))
+    found = read(tree, "validation")
+    assert [(one.frame, one.source_frame) for one in kept(found)] == [(0, "val_cam00_a"), (1, "val_ag2_b")]
+    assert [reason for reason, _ in left_out(found)] == ["broken_row"] * 2
+    assert all("id: 40 is listed twice" in detail for _, detail in left_out(found))
+
+
+def test_people_without_an_image_are_counted_one_by_one(tree: Path) -> None:
+    path = write_json(tree)
+    data = json.loads(path.read_bytes())
+    data["annotations"] += [data["annotations"][0] | {"image_id": 999}] * 3
+    path.write_text(json.dumps(data))
+    assert [reason for reason, _ in left_out(read(tree, "validation"))] == ["broken_row"] * 3
+
+
+def test_fits_and_refits_are_inputs(tree: Path) -> None:
+    path = write_json(tree)
+    write_fit(tree, 0, folder="smplx_gt_neutral_gender")
+    names = {found.relative_to(tree).as_posix() for found in Agora().inputs(tree, "validation")}
+    fits = {f"smplx_gt/set_bfh/scan_{number}.pkl" for number in range(4)}
+    assert names == {path.name, *fits, "smplx_gt_neutral_gender/set_bfh/scan_0.pkl"}
+    assert Agora().inputs(tree, "test") == [tree / "AGORA_test_bbox.json"]
+
+
+def test_folders_of_images_that_are_not_there_are_counted(tree: Path) -> None:
+    path = write_json(tree)
+    data = json.loads(path.read_bytes())
+    data["images"][1]["file_name_3840x2160"] = "3840x2160/train_5/a.png"
+    path.write_text(json.dumps(data))
+    found = read(tree, "validation")
+    assert len(kept(found)) == 1
+    assert [reason for reason, _ in left_out(found)] == ["images_missing"]
+
+
+def test_labels_that_are_not_there_are_named(tree: Path) -> None:
+    write_json(tree, smplx_joints_2d_path="gt_joints_2d/gone.json")
+    assert left_out(read(tree, "validation"))[0] == (
+        "labels_missing", "gt_joints_2d/gone.json: No such file or directory"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["{}", '{"images": [], "annotations": []}', "[", '{"images": 3}'])
 def test_no_labels(tree: Path, text: str) -> None:
     write_json(tree).write_text(text)
@@ -130,6 +187,15 @@ def test_a_broken_box_is_counted(tree: Path) -> None:
     assert record.person == 2
     assert record.image_path == "1280x720/test/ag_testset_hdri_1_1280x720.png"
     assert [reason for reason, _ in left_out(found)] == ["broken_row", "broken_row"]
+
+
+def test_a_name_that_no_file_can_have_is_counted(tree: Path) -> None:
+    rows = [{"bbox": [1, 2, 3, 4]}]
+    (tree / "AGORA_test_bbox.json").write_text(json.dumps({"\ud800.png": rows, "a.png": rows}))
+    found = read(tree, "test")
+    assert [record.source_frame for record in kept(found)] == ["a"]
+    (lost,) = (one for one in found if isinstance(one, Rejected))
+    assert (lost.reason, lost.source) == ("broken_row", "\\ud800.png box 0")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"a": 3}'])

@@ -225,3 +225,17 @@ def test_json_text_is_compact_and_sorted() -> None:
     text = json_text({"b": [1, 2], "a": "ü"})
     assert text == '{"a":"\\u00fc","b":[1,2]}'
     assert json.loads(text) == {"a": "ü", "b": [1, 2]}
+
+
+def test_the_folder_below_raw_root(tmp_path: Path) -> None:
+    class Named(Toy):
+        folders = ("TOY", "toy")
+
+    assert Named.folder_below(tmp_path) is None
+    (tmp_path / "TOY").mkdir()
+    assert Named.folder_below(tmp_path) == tmp_path / "TOY", "to say what it misses"
+    (tmp_path / "toy/left").mkdir(parents=True)
+    assert Named.folder_below(tmp_path) == tmp_path / "toy"
+    (tmp_path / "TOY/left").mkdir()
+    assert Named.folder_below(tmp_path) == tmp_path / "TOY"
+    assert Toy.folder_below(tmp_path) == tmp_path / "toy"

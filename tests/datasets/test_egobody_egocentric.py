@@ -16,12 +16,10 @@ import pytest
 from hmtools.bodies.assets import load_model
 from hmtools.bodies.derive import Deriver
 from hmtools.bodies.model import Gender
-from hmtools.convert.run import convert
-from hmtools.core.errors import AssetError, LayoutError
+from hmtools.core.errors import LayoutError
 from hmtools.datasets import egobody_egocentric
 from hmtools.datasets.base import Rejected
 from hmtools.datasets.egobody_egocentric import EgoBodyEgocentric
-from hmtools.humandata.manifest import read_manifest
 from hmtools.humandata.table import normalise
 from tests.datasets import egobody_tree
 from tests.datasets.egobody_tree import (
@@ -222,6 +220,11 @@ class TestBody:
         fit_path(root, 100).write_bytes(data)
         assert left_out(read(root))[1:] == [("broken_fit", False)]
 
+    def test_a_folder_of_the_name_of_a_fit(self, root: Path) -> None:
+        fit_path(root, 100).unlink()
+        fit_path(root, 100).mkdir()
+        assert left_out(read(root))[1:] == [("broken_fit", False)]
+
     def test_frames_without_fit_are_left_out_by_rule(self, root: Path) -> None:
         shutil.rmtree(fit_path(root, 101).parent)
         found = read(root)
@@ -232,7 +235,11 @@ class TestBody:
 class TestDetections:
     def test_images_that_are_not_there(self, root: Path) -> None:
         next(folder(root).glob("PV/*_frame_00103.jpg")).unlink()
-        assert left_out(read(root)) == [("outside_range", True), ("image_missing", False)]
+        found = read(root)
+        assert left_out(found) == [("outside_range", True), ("image_missing", False)]
+        (lost,) = (row.detail for row in found if isinstance(row, Rejected) and row.detail)
+        name = f"egocentric_color/{REC}/{DATE}/PV/{stamp(103)}_frame_00103.jpg"
+        assert lost == f"{name}: no such file", "which is what --check lists"
 
     def test_broken_rows(self, root: Path) -> None:
         names = [f"egocentric_color/{REC}/{DATE}/PV/{stamp(f)}_frame_00{f}.jpg" for f in (100, 101)]
@@ -254,8 +261,22 @@ class TestDetections:
     def test_another_kind_of_file_is_named(self, root: Path, more: dict[str, Any]) -> None:
         more = dict(more)
         write_detections(folder(root), ["a", "b"], more.pop("keypoints", np.zeros((2, 25, 3))), **more)
-        with pytest.raises(AssetError, match=r"keypoints\.npz: expected imgname"):
+        with pytest.raises(
+            LayoutError, match=r"no recording of train has .*\n.*keypoints\.npz: expected imgname"
+        ):
             read(root)
+
+    @pytest.mark.parametrize("size", [0, 300])
+    def test_one_damaged_file_costs_its_recording_alone(self, root: Path, size: int) -> None:
+        write_lists(root, {"train": [REC, OTHER]}, [info(), info(OTHER, interactee="0 male", start=0)])
+        write_recording(root, OTHER, (7, 8), index=0)
+        path = folder(root) / "keypoints.npz"
+        path.write_bytes(path.read_bytes()[:size])
+        found = read(root)
+        assert [r.sequence for r in kept(found)] == [OTHER, OTHER]
+        (lost,) = (row for row in found if isinstance(row, Rejected))
+        assert (lost.reason, lost.source, lost.by_rule) == ("recording_incomplete", REC, False)
+        assert "keypoints.npz" in lost.detail
 
     def test_names_as_objects(self, root: Path) -> None:
         before = [r.image_path for r in kept(read(root))]
@@ -317,6 +338,20 @@ class TestPlan:
         ):
             read(root)
 
+    def test_a_recording_without_any_fit_is_a_defect(self, root: Path) -> None:
+        write_lists(root, {"train": [REC, OTHER]}, [info(), info(OTHER, interactee="0 male", start=0)])
+        write_recording(root, OTHER, (7, 8), index=0)
+        for frame in FRAMES:
+            shutil.rmtree(fit_path(root, frame).parent)
+        found = read(root)
+        assert left_out(found) == [("recording_incomplete", False)]
+        assert {r.sequence for r in kept(found)} == {OTHER}
+
+    def test_fits_that_come_or_vanish_change_the_plan(self, root: Path) -> None:
+        before = EgoBodyEgocentric().plan(root, "train")
+        shutil.rmtree(fit_path(root, 101).parent)
+        assert EgoBodyEgocentric().plan(root, "train") != before
+
     def test_missing_files_are_named_with_their_page(self, tmp_path: Path) -> None:
         (tmp_path / "EgoBody").mkdir()
         with pytest.raises(LayoutError) as caught:
@@ -336,15 +371,6 @@ class TestPlan:
             f"egocentric_color/{REC}/{DATE}/{DATE}_pv.txt",
             f"calibrations/{REC}/cal_trans/holo_to_kinect12.json",
         ]
-
-
-def test_without_models_it_says_what_it_needs(root: Path, tmp_path: Path) -> None:
-    """Boxes are made of the bodies: nobody can be stored, and the manifest says why."""
-    (report,) = convert("egobody_egocentric", root=root, out=tmp_path / "out", workers=0, progress=False)
-    manifest = read_manifest(report.plan.task.out)
-    assert manifest.rejected == {"no_box": 3}
-    assert manifest.filtered == {"outside_range": 1}
-    assert [line.partition(":")[0] for line in manifest.needs] == ["smplx_female"]
 
 
 def test_declaration() -> None:

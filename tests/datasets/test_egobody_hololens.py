@@ -67,6 +67,9 @@ class TestCamera:
             "7",
             "7,a,b",
             line(7, np.eye(4)).rstrip() + ",1",
+            line(7, np.diag([1e300, 1, 1, 1])),
+            line(7, np.eye(4) + 1e300 * np.eye(4, k=3)),
+            line(7, np.eye(4), fx=1e300),
         ],
     )
     def test_unusable_frames(self, tmp_path: Path, text: str) -> None:
@@ -75,7 +78,19 @@ class TestCamera:
             camera.at(7)
 
     @pytest.mark.parametrize(
-        "head", ["", "\n", "1, 2, 3", "1,2,0,4", "1,2,3.5,4", "a,b,c,d", "1,2,inf,4", "nan,2,3,4"]
+        "head",
+        [
+            "",
+            "\n",
+            "1, 2, 3",
+            "1,2,0,4",
+            "1,2,3.5,4",
+            "a,b,c,d",
+            "1,2,inf,4",
+            "nan,2,3,4",
+            "1,2,1e30,4",
+            "1e300,2,3,4",
+        ],
     )
     def test_broken_header(self, tmp_path: Path, head: str) -> None:
         with pytest.raises(LayoutError, match=r"a_pv\.txt: expected `cx, cy, width, height`"):

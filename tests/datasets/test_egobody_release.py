@@ -17,6 +17,7 @@ from hmtools.core.errors import CountedError, LayoutError
 from hmtools.datasets.egobody_release import (
     Recording,
     calibration_paths,
+    count_fits,
     fit_file,
     fit_folder,
     read_calibration,
@@ -118,8 +119,10 @@ class TestCalibration:
         assert np.abs(read_calibration(tmp_path / "c.json") - matrix[:3]).max() < 1e-12
 
     @pytest.mark.parametrize(
-        "data", ["", "[]", "{}", '{"trans": 1}', '{"trans": [[1, 2], [3]]}', '{"trans": null}']
-    )
+        "data",
+        ["", "[]", "{}", '{"trans": 1}', '{"trans": [[1, 2], [3]]}', '{"trans": null}',
+         json.dumps({"trans": [[10**400, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]})],
+    )  # fmt: skip
     def test_damaged(self, tmp_path: Path, data: str) -> None:
         (tmp_path / "c.json").write_text(data)
         with pytest.raises(LayoutError, match=r"c\.json: expected \{\"trans\": 4 x 4\}"):
@@ -199,3 +202,14 @@ class TestFit:
         (tmp_path / "000.pkl").write_bytes(data)
         with pytest.raises(CountedError, match=reason):
             read_fit(tmp_path / "000.pkl")
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "000.pkl").mkdir()
+        with pytest.raises(CountedError, match=r"broken_fit: .*is a folder"):
+            read_fit(tmp_path / "000.pkl")
+
+    def test_are_counted(self, tmp_path: Path) -> None:
+        for name in ("frame_00001", "frame_00002", "notes"):
+            (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "file").touch()
+        assert [count_fits(tmp_path / name) for name in ("results", "none", "file/results")] == [2, 0, 0]

@@ -173,3 +173,12 @@ class TestDamage:
         assert found.rejected == {
             "broken_row": 1, "not_finite:keypoints3d_original": 1, "not_finite:smpl_body_pose": 1,
         }  # fmt: skip
+
+
+def test_a_box_of_huge_numbers_says_nothing() -> None:
+    record = Record(
+        keypoints3d_original=np.full((24, 4), 1e300), focal_length=np.full(2, 1e300),
+        principal_point=np.zeros(2), width=9, height=9,
+    )  # fmt: skip
+    record.keypoints3d_original[:, 2] = 1e-3
+    assert joint_box(record) is None

@@ -94,6 +94,7 @@ BROKEN_FILES: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"cam_intrinsics": np.full((3, 3), np.nan)}, "not those of a camera"),
     "60 Hz numbers of another": ({"img_frame_ids": np.arange(5)}, r"img_frame_ids: expected shape \(3,\)"),
     "no 60 Hz numbers": ({"img_frame_ids": np.full(3, np.nan)}, "img_frame_ids: expected frame numbers"),
+    "nobody": ({"genders": []}, "genders: expected one for each person, found nobody"),
     "genders no list": ({"genders": 2}, "int"),
 }
 
@@ -201,4 +202,4 @@ class TestUp:
         assert self.turned(tmp_path, [1, 1, 1], 1) is None
         assert up_axis(stored(tmp_path, jointPositions=[np.zeros((3, 72))] * 2)) is None
         assert up_axis(stored(tmp_path, jointPositions=[np.full((3, 72), np.nan)] * 2)) is None
-        assert up_axis(stored(tmp_path, genders=[])) is None
+        assert up_axis(stored(tmp_path, genders=["x", "x"])) is None

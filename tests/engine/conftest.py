@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.ray_cluster import two_nodes as two_nodes
+
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:

@@ -20,6 +20,7 @@ from hmtools.engine.job import Outcome
 from hmtools.engine.lease import process_start
 from hmtools.engine.local import run_local, usable_cores
 from hmtools.engine.state import State, job_status
+from hmtools.engine.worker import WorkerSetup
 from tests.engine.engine_units import (
     bad_result,
     finalised,
@@ -188,7 +189,7 @@ def test_script_without_a_guard_gets_a_hint(out: Path) -> None:
 
 def test_idle_worker_that_dies_takes_nothing_with_it(out: Path) -> None:
     """One worker is killed while the other, slower one works; the next unit finds it dead."""
-    with local._Pool(make_job(out, [{}]).fn, out) as pool:
+    with local._Pool(WorkerSetup.of(make_job(out, [{}]), out)) as pool:
         out.mkdir(exist_ok=True)
         pool.grow(1)
         wait_for(lambda: list(pool.poll(0.1)) or pool.idle())

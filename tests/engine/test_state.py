@@ -124,6 +124,18 @@ def test_differences_are_short() -> None:
     assert all(len(line) < 100 for line in lines)
 
 
+def test_choices_come_before_files_that_differ() -> None:
+    files = [f"f{i:03d}.pkl" for i in range(500)]
+    old = {"inputs": dict.fromkeys(files, 1), "options": {"images": "crop"}, "plan": "x"}
+    new = {"inputs": dict.fromkeys(files, 2), "options": {"images": "full"}, "plan": "y"}
+    assert _differences(old, new) == [
+        'options.images: "crop" -> "full"', 'plan: "x" -> "y"',
+        "500 input files differ, e.g. f000.pkl, f001.pkl",
+    ]  # fmt: skip
+    one = {**old, "inputs": {**dict.fromkeys(files, 1), "f007.pkl": 7}}
+    assert _differences(old, one) == ["input file differs: f007.pkl"]
+
+
 def test_overwrite_removes_state_and_owned_files_only(state: State) -> None:
     job = make_job(state.out, [{}])
     state.claim_fingerprint(job)

@@ -65,7 +65,7 @@ def test_impossible_requests(tmp_path: Path, changes: dict[str, Any], message: s
 
 
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"frames .*; people .*; seed .*; width .*; split"):
+    with pytest.raises(UsageError, match=r"--frames .*; --people .*; --seed .*; --size: width .*; split"):
         make(tmp_path, frames=0, people=99, seed=-1, size=(1, 100), splits=("x",))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hmtools.bodies.camera import transform_to_camera
-from hmtools.datasets import agora, agora_camera, agora_frames, agora_person, agora_tree
+from hmtools.datasets import agora, agora_camera, agora_fits, agora_frames, agora_person, agora_tree
 from hmtools.datasets.agora_camera import SceneCamera, person_to_camera, scene_camera
 from hmtools.humandata.record import Record
 from tests.round_trip.case import Case, Mutation, changed
@@ -96,7 +96,7 @@ def _no_kids(record: Record) -> None:
 
 def _fits_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(folder: Any, name: str) -> Any:
-        path = agora_person.find_fit(folder, name)
+        path = agora_fits.find_fit(folder, name)
         others = sorted(folder.rglob("*.pkl"))
         return others[others.index(path) - 1]
 

@@ -1,0 +1,69 @@
+"""The options that say where units run, shared by every command that runs a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hmtools.core.settings import Settings
+
+__all__ = ["Address", "Engine", "UnitTimeout", "Workers", "engine_settings"]
+
+
+def _engines(incomplete: str) -> list[str]:
+    from hmtools.core.settings import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Units at once; default: the setting workers, else every core (Ray: all that fits). 0: none, to "
+        "debug."
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="Where units run: local, ray or slurm; default: the setting engine.",
+        autocompletion=_engines,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of the Ray cluster to join; default: ray.address, else one is started."),
+]
+UnitTimeout = Annotated[
+    int | None,
+    typer.Option(help="Seconds after which a unit counts as failed; default: the setting unit_timeout."),
+]
+
+
+def engine_settings(
+    *,
+    engine: str | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    unit_timeout: int | None = None,
+) -> Settings:
+    """All settings, with what the command line says about the engine on top.
+
+    Raises:
+        UsageError: for wrong values, and for ``--address`` with another engine than Ray.
+    """
+    from hmtools.core.errors import UsageError
+    from hmtools.core.settings import load_settings
+
+    flags: dict[str, Any] = {
+        "engine": engine,
+        "workers": workers,
+        "ray.address": address,
+        "unit_timeout": unit_timeout,
+    }
+    settings = load_settings(flags)
+    if address is not None and settings.engine != "ray":
+        raise UsageError(f"--address {address}: only with --engine ray, not with {settings.engine}")
+    return settings
