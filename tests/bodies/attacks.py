@@ -49,7 +49,7 @@ def attack(name: str, canary: Path) -> bytes:
     return {
         "chumpy that calls": b"\x80\x02cchumpy.ch\nsystem\n(" + text + b"tR.",
         "chumpy with a state that calls": b"\x80\x02cchumpy.ch\nCh\n)\x81}(U\x01x" + run + b"ub.",
-        "torch": b"\x80\x02ctorch._utils\n_rebuild_tensor\n(tR.",
+        "torch": b"\x80\x02ctorch\nload\n(tR.",
         "dotted": b"\x80\x04\x8c\x05numpy\x8c\x10testing.measure2\x93.",
         "joblib": b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81.",
     }[name]
