@@ -27,8 +27,8 @@ from hmtools.core.settings import SETTINGS, Settings, load_settings
 __all__ = ["PACKAGES", "Finding", "examine", "missing_libraries", "opencv_findings"]
 
 PACKAGES = (
-    "torch", "numpy", "scipy", "ray", "pyarrow", "webdataset", "smplx", "mmengine", "h5py", "av", "typer",
-    "safetensors", "rich", "submitit", "fsspec", "jinja2", "jaxtyping",
+    "torch", "numpy", "scipy", "ray", "pyarrow", "webdataset", "smplx", "mmengine", "h5py", "av",
+    "safetensors", "typer", "rich", "submitit", "fsspec", "jinja2", "jaxtyping",
 )  # fmt: skip
 """The base dependencies (a test compares them with the package's metadata)."""
 
