@@ -187,7 +187,10 @@ class Dataset:
         return safe_path(root, image_path).is_file()
 
     def rows(self, root: Path, split: str) -> str:
-        """``official`` where persons and boxes are the published ones, ``derived`` where rules made them."""
+        """``official`` where persons and boxes are the published ones, ``derived`` where others were made.
+
+        Boxes that the set's published rule makes of its bodies or labels count as published.
+        """
         return "official"
 
     def role(self, split: str) -> str:

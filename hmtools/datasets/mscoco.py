@@ -47,7 +47,8 @@ from typing import ClassVar
 
 from hmtools.core.errors import LayoutError
 from hmtools.datasets.base import Dataset, Option, Rejected, Source
-from hmtools.datasets.coco import Person, coco_meta, flag, joints, numbers, plan_coco, points, read_coco
+from hmtools.datasets.coco import Person, coco_meta, plan_coco, points, read_coco
+from hmtools.datasets.coco_wholebody import part_boxes, wholebody_joints
 from hmtools.datasets.neural_annot import FitUnit, plan_fits, read_fits
 from hmtools.datasets.registry import register
 from hmtools.engine.job import Unit
@@ -59,17 +60,6 @@ __all__ = ["MsCoco"]
 _COCO_PAGE = "https://cocodataset.org/#download"
 _WHOLEBODY_PAGE = "https://github.com/jin-s13/COCO-WholeBody#download"
 _FITS_PAGE = "https://github.com/mks0601/NeuralAnnot_RELEASE"
-
-# field, joints; in the official order of the 133
-_PARTS = (
-    ("keypoints", 17),
-    ("foot_kpts", 6),
-    ("face_kpts", 68),
-    ("lefthand_kpts", 21),
-    ("righthand_kpts", 21),
-)
-# column stem, field stem
-_BOXES = (("lhand", "lefthand"), ("rhand", "righthand"), ("face", "face"))
 
 
 @register
@@ -180,16 +170,10 @@ def _fill_body(found: Person, record: Record) -> None:
 
 
 def _fill_wholebody(found: Person, record: Record) -> None:
-    annotation = found.annotation
-    triples: list[float] = []
-    for field, count in _PARTS:
-        triples += numbers(annotation[field], 3 * count)
-    record.keypoints2d_original = joints(triples)
-    for column, field in _BOXES:
-        valid = flag(annotation, f"{field}_valid")
-        box = numbers(annotation[f"{field}_box"], 4)
+    record.keypoints2d_original = wholebody_joints(found.annotation)
+    for column, valid, box in part_boxes(found.annotation):
         setattr(record, f"valid_{column}", valid)
-        if valid and box[2] > 0 and box[3] > 0:  # valid boxes without area occur
+        if valid and box is not None:
             setattr(record, f"{column}_bbox_xywh", [*box, 1.0])
     record.valid_keypoints3d = False
     record.meta = coco_meta(found)

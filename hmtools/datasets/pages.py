@@ -75,7 +75,8 @@ def _page(kind: type[Dataset]) -> str:
     lines += ["## Layout", "", "```", kind.layout.strip("\n"), "```", ""]
     lines += ["## Fields", "", *_prose(module)]
     for name in dict.fromkeys(_MODULE.findall(module.__doc__ or "")):
-        if "| source field |" in (shared := importlib.import_module(name)).__doc__:  # type: ignore[operator]
+        shared = importlib.import_module(name)
+        if "| source field |" in (shared.__doc__ or ""):
             lines += ["", f"### `{name}`", "", *_prose(shared)]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -15,7 +15,8 @@ from hmtools.core.json_stream import read_element
 from hmtools.datasets.base import Rejected, json_text
 from hmtools.datasets.box_tracks import link_boxes
 from hmtools.datasets.coco import CocoUnit, Person, read_coco
-from hmtools.datasets.coco_values import flag, joints, numbers, points, whole
+from hmtools.datasets.coco_values import flag, numbers, points, whole
+from hmtools.datasets.coco_wholebody import part_boxes, wholebody_joints
 from hmtools.datasets.ubody_frames import FPS, decoded_frames
 from hmtools.datasets.ubody_scenes import Video, VideoUnit
 from hmtools.humandata.record import Record
@@ -24,16 +25,6 @@ __all__ = ["hands_in_corners", "read_videos"]
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
-# field, joints; in the official order of the 133
-_PARTS = (
-    ("keypoints", 17),
-    ("foot_kpts", 6),
-    ("face_kpts", 68),
-    ("lefthand_kpts", 21),
-    ("righthand_kpts", 21),
-)
-# column stem, field stem
-_BOXES = (("lhand", "lefthand"), ("rhand", "righthand"), ("face", "face"))
 _ENOUGH = 100  # people, to see what the boxes of hands are
 
 
@@ -143,15 +134,10 @@ def hands_in_corners(labels: Path, video: Video) -> bool:
 
 def _fill(found: Person, record: Record, scene: str) -> None:
     annotation = found.annotation
-    triples: list[float] = []
-    for field, count in _PARTS:
-        triples += numbers(annotation[field], 3 * count)
-    record.keypoints2d_original = joints(triples)
-    for column, field in _BOXES:
-        valid = flag(annotation, f"{field}_valid")
-        box = numbers(annotation[f"{field}_box"], 4)
+    record.keypoints2d_original = wholebody_joints(annotation)
+    for column, valid, box in part_boxes(annotation):
         setattr(record, f"valid_{column}", valid)
-        if box[2] > 0 and box[3] > 0:
+        if box is not None:
             setattr(record, f"{column}_bbox_xywh", [*box, float(valid)])
     label = whole(annotation, "valid_label")
     record.valid_smplx = label != 0

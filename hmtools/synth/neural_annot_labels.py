@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,20 @@ if TYPE_CHECKING:
     from hmtools.synth.actors import Actor
     from hmtools.synth.scene import Figure
 
-__all__ = ["as_written", "fit_label"]
+__all__ = ["as_written", "fit_label", "standin_hand_mean"]
 
 _DIGITS = 7
 _HANDS = {"left_hand_pose": "lhand_pose", "right_hand_pose": "rhand_pose"}
 _POSE = {"global_orient": "root_pose", "body_pose": "body_pose", **_HANDS, "jaw_pose": "jaw_pose"}
 """Part of the pose -> its key, in the order of the file; eyes are not in it."""
+
+
+@cache
+def standin_hand_mean() -> NDArray[np.float64]:
+    """(2, 45) of the stand-in's neutral model, which every fit is made with; radians."""
+    from hmtools.bodies.assets import load_model, standin_dir
+
+    return np.asarray(load_model("smplx", "neutral", roots=(standin_dir(),)).hand_mean, np.float64)
 
 
 def as_written(actor: Actor, hand_mean: NDArray[np.floating[Any]]) -> Actor:

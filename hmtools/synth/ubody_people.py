@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from hmtools.synth.actors import Actor, make_actors, pose_actors
 from hmtools.synth.cameras import Camera, see
 from hmtools.synth.coco_labels import person_label
-from hmtools.synth.neural_annot_labels import as_written, fit_label
+from hmtools.synth.neural_annot_labels import as_written, fit_label, standin_hand_mean
 from hmtools.synth.pw3d_sequence import images_of
 from hmtools.synth.scene import Figure, make_figure
 
@@ -80,7 +79,7 @@ def film_people(
     """
     rng = np.random.default_rng([*seeds, 0])
     actors = [
-        as_written(actor, _hand_mean())
+        as_written(actor, standin_hand_mean())
         for actor in make_actors(rng, people, video.pictures, up="-y", fps=video.fps)
     ]
     if wide_betas and actors:
@@ -145,14 +144,6 @@ def _close_up(figure: Figure, column: float, cut: float, width: int, height: int
     )
 
 
-@cache
-def _hand_mean() -> NDArray[np.float64]:
-    """(2, 45) of the stand-in's model, which every fit is made with."""
-    from hmtools.bodies.assets import load_model, standin_dir
-
-    return np.asarray(load_model("smplx", "neutral", roots=(standin_dir(),)).hand_mean, np.float64)
-
-
 def upper_body_label(
     rng: np.random.Generator, figure: Figure, width: int, height: int, quirks: Sequence[str]
 ) -> dict[str, Any]:
@@ -206,4 +197,4 @@ def fit_entry(shown: Shown, label: dict[str, Any]) -> dict[str, Any]:
     """
     flags = {part: label[f"{name}_valid"] for part, name in _SIDES.items()}
     valid = flags if "fit_flags" in label["quirks"] else None
-    return fit_label(shown.actor, shown.figure, _hand_mean(), valid, ())
+    return fit_label(shown.actor, shown.figure, standin_hand_mean(), valid, ())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hmtools.core.errors import LayoutError, UsageError
-from hmtools.datasets import coco, mscoco
+from hmtools.datasets import coco, coco_wholebody, mscoco
 from hmtools.datasets.base import Rejected
 from hmtools.datasets.mscoco import MsCoco
 from hmtools.humandata.record import Record
@@ -117,7 +117,7 @@ def test_another_order_of_the_parts_would_be_seen(
     tree: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...]
 ) -> None:
     """Among them the one of the widespread converter that puts the face after the hands."""
-    monkeypatch.setattr(mscoco, "_PARTS", tuple(mscoco._PARTS[part] for part in order))
+    monkeypatch.setattr(coco_wholebody, "_PARTS", tuple(coco_wholebody._PARTS[part] for part in order))
     assert not part_order(tree)
 
 

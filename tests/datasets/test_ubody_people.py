@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmtools.datasets import ubody_people
+from hmtools.datasets import coco_wholebody
 from hmtools.datasets.base import Rejected
 from tests.datasets.coco_tree import Row, box, manifest, run, stored_joints
 from tests.datasets.fit_json import fit_values
@@ -38,7 +38,7 @@ class TestPeople:
     def test_another_order_of_the_parts_would_be_seen(
         self, tree: Path, monkeypatch: pytest.MonkeyPatch, order: Sequence[int]
     ) -> None:
-        monkeypatch.setattr(ubody_people, "_PARTS", tuple(ubody_people._PARTS[part] for part in order))
+        monkeypatch.setattr(coco_wholebody, "_PARTS", tuple(coco_wholebody._PARTS[part] for part in order))
         for record in kept(read(tree)):
             assert not np.array_equal(record.keypoints2d_original, stored_joints(int(record.source_id or 0)))
 
@@ -57,7 +57,7 @@ class TestPeople:
             assert (record.valid_smplx, record.valid_betas, record.valid_transl) == (True, True, False)
             assert record.valid_keypoints3d is True
 
-    @pytest.mark.parametrize(("column", "field"), ubody_people._BOXES)
+    @pytest.mark.parametrize(("column", "field"), coco_wholebody._BOXES)
     def test_parts(self, tree: Path, column: str, field: str) -> None:
         rows = [
             person(1, 10),

@@ -30,7 +30,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,7 @@ from hmtools.synth.actors import Actor, make_actors, pose_actors
 from hmtools.synth.coco_labels import KEYPOINT_KEYS, PARTS, crowd_label, person_label, write_coco
 from hmtools.synth.geometry_image import FIGURE_BLUE, MIN_SIDE, encode, encode_jpeg, grey
 from hmtools.synth.layouts import Layout, Request
-from hmtools.synth.neural_annot_labels import as_written, fit_label
+from hmtools.synth.neural_annot_labels import as_written, fit_label, standin_hand_mean
 from hmtools.synth.scene import Figure, make_figure, paint
 from hmtools.synth.truth import MESHES, ImageTruth, PersonTruth, write_truth
 
@@ -237,21 +236,13 @@ def _images(request: Request, split: str, plan: list[_Image]) -> Iterator[tuple[
             yield image, _image(request, image, rng, people[begin : begin + image.people])
 
 
-@cache
-def _hand_mean() -> NDArray[np.float64]:
-    """(2, 45) of the stand-in's model, which every fit is made with."""
-    from hmtools.bodies.assets import load_model, standin_dir
-
-    return np.asarray(load_model("smplx", "neutral", roots=(standin_dir(),)).hand_mean, np.float64)
-
-
 def _quirks(split: str, number: int) -> tuple[str, ...]:
     fit = _FIT_QUIRKS.get(number % _EVERY, ()) if split == _FITTED else ()
     return _QUIRKS.get(number % _EVERY, ()) + fit
 
 
 def _shaped(drawn: Actor, quirks: tuple[str, ...]) -> Actor:
-    actor = as_written(drawn, _hand_mean())
+    actor = as_written(drawn, standin_hand_mean())
     if "wide_betas" not in quirks:
         return actor
     return replace(actor, betas=np.where(np.arange(len(actor.betas)) == 1, _WIDE, actor.betas))
@@ -297,7 +288,7 @@ def _fit(split: str, label: dict[str, Any], person: _Person, figure: Figure) -> 
     against = "contradicting_flags" in person.quirks
     flags = {part: label[f"{name}_valid"] != against for part, name in _SIDES.items()}
     valid = None if "no_fit_flags" in person.quirks else flags
-    return fit_label(person.actor, figure, _hand_mean(), valid, person.quirks)
+    return fit_label(person.actor, figure, standin_hand_mean(), valid, person.quirks)
 
 
 def _crowd(blue: NDArray[np.uint8]) -> dict[str, Any]:

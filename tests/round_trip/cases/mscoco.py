@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hmtools.bodies.pending import hold_hand
-from hmtools.datasets import coco, mscoco, neural_annot
+from hmtools.datasets import coco, coco_wholebody, mscoco, neural_annot
 from hmtools.geometry.crop import Window, crop_window
 from hmtools.humandata.record import Record
 from tests.round_trip.case import Case, changed
@@ -18,12 +18,14 @@ __all__ = ["CASE"]
 
 
 def _hands_before_face(monkeypatch: pytest.MonkeyPatch) -> None:
-    body, feet, face, left, right = mscoco._PARTS
-    monkeypatch.setattr(mscoco, "_PARTS", (body, feet, left, right, face))
+    body, feet, face, left, right = coco_wholebody._PARTS
+    monkeypatch.setattr(coco_wholebody, "_PARTS", (body, feet, left, right, face))
 
 
 def _hands_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mscoco, "_BOXES", (("lhand", "righthand"), ("rhand", "lefthand"), ("face", "face")))
+    monkeypatch.setattr(
+        coco_wholebody, "_BOXES", (("lhand", "righthand"), ("rhand", "lefthand"), ("face", "face"))
+    )
 
 
 def _visible_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +34,7 @@ def _visible_only(monkeypatch: pytest.MonkeyPatch) -> None:
         found[:, 2] = found[:, 2] == 2
         return np.where(found[:, 2:] > 0, found, np.float32(0))
 
-    monkeypatch.setattr(mscoco, "joints", joints)
+    monkeypatch.setattr(coco_wholebody, "joints", joints)
 
 
 def _crowds_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +78,7 @@ def _no_area_check(monkeypatch: pytest.MonkeyPatch) -> None:
     def numbers(values: list[float], count: int) -> list[Anything]:
         return [Anything(value) for value in coco.numbers(values, count)]
 
-    monkeypatch.setattr(mscoco, "numbers", numbers)
+    monkeypatch.setattr(coco_wholebody, "numbers", numbers)
 
 
 def _hands_relative(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hmtools.bodies.pending import hold_hand
-from hmtools.datasets import coco, neural_annot, ubody, ubody_people, ubody_scenes
+from hmtools.datasets import coco, coco_wholebody, neural_annot, ubody, ubody_people, ubody_scenes
 from hmtools.datasets.base import Source
 from hmtools.datasets.ubody import UBody
 from hmtools.datasets.ubody_frames import FPS
@@ -75,13 +75,13 @@ def _images_by_position(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _parts(*order: int) -> Mutation:
-    parts = tuple(ubody_people._PARTS[part] for part in order)
-    return lambda monkeypatch: monkeypatch.setattr(ubody_people, "_PARTS", parts)
+    parts = tuple(coco_wholebody._PARTS[part] for part in order)
+    return lambda monkeypatch: monkeypatch.setattr(coco_wholebody, "_PARTS", parts)
 
 
 def _hand_boxes_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = (("lhand", "righthand"), ("rhand", "lefthand"), ("face", "face"))
-    monkeypatch.setattr(ubody_people, "_BOXES", boxes)
+    monkeypatch.setattr(coco_wholebody, "_BOXES", boxes)
 
 
 def _certain_boxes(record: Record) -> None:
