@@ -74,11 +74,15 @@ def _agreement(found: dict[str, dict[str, float]]) -> list[list[str]]:
     return [
         [
             f"{name.rpartition('_')[0]} off the labels",
-            f"{row['p50']:.2g} … {row['p95']:.2g} … {row['p99']:.2g} {name.rpartition('_')[2]} "
+            f"{_short(row['p50'])} … {_short(row['p95'])} … {_short(row['p99'])} {name.rpartition('_')[2]} "
             f"(median, 95 %, 99 % of {row['joints']:g} joints)",
         ]
         for name, row in found.items()
     ]
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def _joints(convention: str, visibility: dict[str, float]) -> Any:

@@ -46,7 +46,8 @@ class Manifest:
         filtered: persons left out by the set's own rules, by reason.
         health: counts of what to know before training, see ``humandata.checks``.
         agreement: distances of derived from annotated joints, ``<column>_<unit>`` -> joints, p50, p95, p99.
-        rows: ``official`` where persons and boxes are the published ones, ``derived`` where rules made them.
+        rows: ``official`` where persons and boxes are the published ones (also boxes that the set's published
+            rule makes of its bodies), ``derived`` where others were made.
         files: one entry per part, index and tracks file: name, sha256, nbytes, rows.
         created: UTC time of the conversion, ISO 8601.
         command: the command that made it.
