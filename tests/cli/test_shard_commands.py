@@ -11,7 +11,9 @@ from typing import TypeAlias
 import pytest
 from typer.testing import Result
 
+from hmtools.convert import demo
 from hmtools.convert.validate import Validation
+from tests.convert.small_demo import RECIPE
 
 Run: TypeAlias = Callable[..., Result]
 
@@ -123,11 +125,13 @@ def test_datasets_list_and_page(run: Run) -> None:
     assert "did you mean" in run("datasets", "mscooc", code=2).stderr
 
 
-def test_demo_makes_its_table_twice(run: Run, tmp_path: Path) -> None:
-    for _ in range(2):
-        shown = run("demo", "--out", "demo").stdout
-        assert "no problem" in shown
-        assert (tmp_path / "demo/contact_sheet_ehf_test.html").is_file()
+def test_demo_makes_its_table_and_empties_no_folder_but_its_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "load_recipe", lambda name: RECIPE)
+    monkeypatch.setenv("HMTOOLS_WORKERS", "0")
+    assert "no problem" in run("demo", "--out", "demo").stdout
+    assert (tmp_path / "demo/contact_sheet_ehf_test.html").is_file()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("precious")
     assert "other files" in run("demo", "--out", "full", code=2).stderr

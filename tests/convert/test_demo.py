@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,30 +10,8 @@ from hmtools.convert import demo
 from hmtools.convert.demo import run_demo
 from hmtools.convert.validate import Problem, Validation
 from hmtools.core.errors import HmtoolsError, RecipeError, UsageError
+from tests.convert.small_demo import RECIPE
 from tests.datasets.coco_tree import contents, manifest
-
-SPLITS = ("train2017", "val2017")
-RECIPE: dict[str, Any] = {
-    "worlds": [
-        {
-            "dataset": "mscoco",
-            "synth": {
-                "frames": 3,
-                "people": 2,
-                "seed": 7,
-                "size": (160, 120),
-                "splits": SPLITS,
-                "render": True,
-            },
-            "view": {"people": 4},
-        },
-        {
-            "dataset": "ehf",
-            "synth": {"frames": 2, "people": 1, "seed": 7, "size": (160, 120), "splits": ("test",)},
-            "view": {"people": 2},
-        },
-    ]
-}
 
 
 @pytest.fixture(autouse=True)
