@@ -123,13 +123,30 @@ class JointSets:
                 raise UsageError(
                     f"{name} of {self.family} is regressed from the mesh; pose with vertices=True"
                 )
+            if not row.append:
+                return self.matrix(name).to(output.vertices) @ output.vertices
             regressed = self._regressor(row.regressor).to(output.vertices) @ output.vertices
-            joints = torch.cat([joints, regressed], dim=1) if row.append else regressed
-            if source == "h36m_mmpose":
-                joints = _take(joints, self._leg_order(row.regressor), source)
+            joints = torch.cat([joints, regressed], dim=1)
         if row.select:
             return joints[:, list(row.select)]
         return _take(joints, source, name, approximate=row.approximate)
+
+    def matrix(self, name: str) -> Float[Tensor, "j v"]:
+        """The joints of a set that is regressed whole, as a matrix: joints = matrix @ vertices.
+
+        Raises:
+            UsageError: if the family has no such set, or takes some of its joints from the skeleton.
+            AssetError: if the regressor's file is missing.
+        """
+        row = self._set(name)
+        if not row.regressor or row.append:
+            raise UsageError(f"{name} of {self.family} is not regressed from the mesh alone")
+        rows = self._regressor(row.regressor)[None]
+        if row.source == "h36m_mmpose":
+            rows = _take(rows, self._leg_order(row.regressor), row.source)
+        if row.select:
+            return rows[0, list(row.select)]
+        return _take(rows, row.source, name, approximate=row.approximate)[0]
 
     def _set(self, name: str) -> JointSet:
         known = JOINT_SETS[self.family]

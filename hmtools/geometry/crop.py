@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from hmtools.core.errors import GeometryError, UsageError, nearest
 from hmtools.geometry.arrays import ArrayLike
-from hmtools.geometry.box import sanitize_xywh
+from hmtools.geometry.box import grow_to_aspect, sanitize_xywh, scale_xywh
 
 __all__ = [
     "CROP_FACTOR",
@@ -30,6 +30,7 @@ __all__ = [
     "crop_window",
     "image_op_affine",
     "invert_affine",
+    "network_box",
     "undo_image_op",
 ]
 
@@ -108,6 +109,26 @@ def crop_window(
     x0, y0 = max(0, math.floor(min(left))), max(0, math.floor(min(top)))
     x1, y1 = min(width, math.floor(max(right)) + 2), min(height, math.floor(max(bottom)) + 2)
     return Window(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+
+def network_box(
+    bbox_xywh: ArrayLike, width: int, height: int, ratio: float, aspect: float = NETWORK_ASPECT
+) -> Float[np.ndarray, "xywh=4"] | None:
+    """The box that a network's crop shows: fitted into the image, grown to its aspect, padded (SMPLer-X).
+
+    Args:
+        bbox_xywh: x, y, w, h (and what may follow), upright original pixels.
+        width: columns of the image.
+        height: rows of the image.
+        ratio: padding, a factor of width and height.
+        aspect: width over height of the crop.
+
+    Returns:
+        x, y, w, h in pixels, float64, which may reach beyond the image; None when nothing of the box is left
+        inside the image, and no crop can be made.
+    """
+    inside = sanitize_xywh(np.asarray(bbox_xywh, np.float64)[:4], width, height)
+    return None if inside is None else scale_xywh(grow_to_aspect(inside, aspect), ratio)
 
 
 def crop_affine(

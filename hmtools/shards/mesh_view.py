@@ -28,13 +28,16 @@ __all__ = ["with_mesh"]
 _FAMILIES: tuple[Family, ...] = ("smplx", "smplh", "smpl")
 
 
-def with_mesh(tile: Tile, shards: Shards, row: int) -> Tile:
+def with_mesh(
+    tile: Tile, shards: Shards, row: int, *, colour: tuple[int, int, int] | None = None
+) -> Tile:
     """The tile with the body of row ``row`` drawn into its image; the same tile where there is none to draw.
 
     Args:
         tile: already cut to what it shows.
         shards: where the record comes from.
         row: its index in ``shards``.
+        colour: RGB of the body; by default that of the person's number in the image.
     """
     record = shards.row(row)
     if tile.image is None or record["focal_length"] is None or record["principal_point"] is None:
@@ -60,7 +63,7 @@ def with_mesh(tile: Tile, shards: Shards, row: int) -> Tile:
         height=height,
         affine=tile.affine,
     )
-    mesh = Mesh(vertices=vertices, faces=faces, colour=person_colour(record["person"] or 0))
+    mesh = Mesh(vertices=vertices, faces=faces, colour=colour or person_colour(record["person"] or 0))
     drawn = overlay_mesh(tile.image, render([mesh], camera, supersampling=2))
     standin = (shards.manifest.body_model or {}).get("standin", False)
     return replace(

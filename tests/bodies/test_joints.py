@@ -124,3 +124,15 @@ def test_unknown_set_lists_the_known_ones(outputs: dict[Family, BodyOutput]) -> 
 def test_missing_regressor_names_its_file(tmp_path: Path, outputs: dict[Family, BodyOutput]) -> None:
     with pytest.raises(AssetError, match=r"(?i)smplx_to_j14"):
         JointSets("smplx", roots=(tmp_path,))(outputs["smplx"], "lsp_14")
+
+
+def test_sets_that_are_regressed_whole_are_a_matrix(golden: Path, outputs: dict[Family, BodyOutput]) -> None:
+    cases: list[tuple[Family, str]] = [("smpl", "h36m_17"), ("smplx", "h36m_14"), ("smplx", "lsp_14")]
+    for family, name in cases:
+        sets = JointSets(family, roots=(golden,))
+        vertices = outputs[family].vertices
+        assert vertices is not None
+        torch.testing.assert_close(sets.matrix(name).double() @ vertices, sets(outputs[family], name))
+    for name in ("smpl_24", "smpl_54"):
+        with pytest.raises(UsageError, match="not regressed from the mesh alone"):
+            JointSets("smpl", roots=(golden,)).matrix(name)
