@@ -21,7 +21,24 @@ import pyarrow as pa
 from hmtools.core.atomic import write_text
 from hmtools.core.errors import UsageError
 from hmtools.humandata.manifest import Manifest, spec_json
+from hmtools.humandata.prediction_meshes import PREDICTION_MESH_COLUMNS, prediction_mesh_schema
+from hmtools.humandata.predictions import (
+    FACTS,
+    PREDICTED_FAMILIES,
+    PREDICTION_COLUMNS,
+    PredictionSpec,
+    predictions_schema,
+)
 from hmtools.humandata.record import FAMILIES, Column, columns
+from hmtools.humandata.reports import (
+    JOINT_ERRORS,
+    METRICS,
+    REPORT_COLUMNS,
+    SAMPLE_COLUMNS,
+    STATUSES,
+    per_sample_schema,
+    report_schema,
+)
 from hmtools.humandata.schema import (
     MESH_COLUMNS,
     MOTION_COLUMNS,
@@ -35,7 +52,7 @@ from hmtools.humandata.schema import (
     record_schema,
 )
 
-__all__ = ["EXAMPLE", "contracts", "write_contracts"]
+__all__ = ["EXAMPLE", "EXAMPLE_PREDICTIONS", "contracts", "write_contracts"]
 
 EXAMPLE = RecordSpec(
     dataset="example",
@@ -47,6 +64,11 @@ EXAMPLE = RecordSpec(
 )
 """A set that fills every column: the Arrow types of ``record.json`` are those of its tables."""
 
+EXAMPLE_PREDICTIONS = PredictionSpec(
+    bodies=PREDICTED_FAMILIES, joints2d="smplx_144", joints3d="smplx_144", mesh=("smplx", 10475)
+)
+"""Predictions that fill every column."""
+
 _MESH_EXAMPLE = ("smplx", 10475)
 _CELLS = {
     "str": "UTF-8 text",
@@ -54,10 +76,12 @@ _CELLS = {
     "i32": "32-bit integer",
     "i64": "64-bit integer",
     "f32": "32-bit float",
+    "f64": "64-bit float",
     "enum:a|b": "one of the words a, b; dictionary-encoded",
     "f32[5]": "array of that shape, fixed-size lists, row-major",
     "f32[K2,3]": "K2 (K3): number of joints of the set's 2D (3D) source convention",
     "f32[B16]": "length declared by the set, 1 to 16, 10 unless said otherwise",
+    "f32[J2,3]": "J2 (J3): number of joints of the convention of joints2d (joints3d)",
     "f32[*]": "length differs from row to row",
     "f32[T,3]": "T: length of the run or clip in the row",
 }
@@ -82,11 +106,49 @@ def contracts() -> dict[str, dict[str, Any]]:
         "mesh.json": mesh,
         "tracks.json": tracks,
         "motion.json": motion,
+        "predictions.json": _predictions(),
+        "per_sample.json": _per_sample(),
+        "report.json": _table("One figure.", REPORT_COLUMNS, report_schema(), "hmtools bench"),
         "manifest.json": _manifest_schema(),
     }
 
 
-def _table(row: str, listed: tuple[Column, ...], schema: pa.Schema) -> dict[str, Any]:
+def _predictions() -> dict[str, Any]:
+    spec, writer = EXAMPLE_PREDICTIONS, "whoever predicts"
+    schema = predictions_schema(spec)
+    table = _table("One predicted person.", PREDICTION_COLUMNS, schema, writer)
+    for entry, field in zip(table["columns"], schema, strict=True):
+        entry["convention"] = (field.metadata or {}).get(b"convention", b"").decode()
+    family, vertices = spec.mesh or _MESH_EXAMPLE
+    meshes = _table(
+        "The mesh of one row of the table.",
+        PREDICTION_MESH_COLUMNS,
+        prediction_mesh_schema(family, vertices),
+        writer,
+    )
+    table["cells"] = _CELLS | {"f32[V,3]": "V: vertices of the family's mesh"}
+    table["metadata"] = {"key": "hmtools", "format": "JSON", "entries": ["schema_version", *FACTS]}
+    table["meshes"] = {"file": "<name>.mesh.arrow beside <name>.parquet", "columns": meshes["columns"]}
+    table["example"] = {"bodies": list(spec.bodies), "joints2d": spec.joints2d, "joints3d": spec.joints3d}
+    table["example"] |= {"mesh": {"family": family, "vertices": vertices}}
+    table["absent"] = "a column that the writer cannot fill has Arrow type null; its place stays"
+    return table
+
+
+def _per_sample() -> dict[str, Any]:
+    schema = per_sample_schema(METRICS, ("pelvis",))
+    table = _table("One person of a test set.", SAMPLE_COLUMNS, schema, "hmtools bench")
+    for entry in table["columns"]:
+        metric = METRICS.get(entry["name"])
+        if metric is not None:
+            entry |= {"title": metric.title, "better": metric.better}
+    table["statuses"] = list(STATUSES)
+    table["metadata"] = {f"field {JOINT_ERRORS}": "names of the joints, separated by commas"}
+    table["absent"] = "a metric that no protocol of the file defines has Arrow type null; its place stays"
+    return table
+
+
+def _table(row: str, listed: tuple[Column, ...], schema: pa.Schema, writer: str = "") -> dict[str, Any]:
     entries = [
         {
             "name": column.name,
@@ -95,7 +157,7 @@ def _table(row: str, listed: tuple[Column, ...], schema: pa.Schema) -> dict[str,
             "unit": column.unit,
             "frame": column.frame,
             "doc": column.doc,
-            "filled_by": "common code" if column.common else "the dataset's reader",
+            "filled_by": writer or ("common code" if column.common else "the dataset's reader"),
         }
         for column, field in zip(listed, schema, strict=True)
     ]

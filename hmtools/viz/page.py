@@ -33,7 +33,7 @@ from hmtools.viz.overlay import (
     skeleton_marks,
 )
 
-__all__ = ["THUMBNAIL_SIDE", "Tile", "about_person", "contact_sheet"]
+__all__ = ["THUMBNAIL_SIDE", "Tile", "about_person", "contact_sheet", "csp_hash", "thumbnail_uri"]
 
 THUMBNAIL_SIDE = 384
 """Longest side, in pixels, of an embedded image; smaller ones are not enlarged."""
@@ -153,7 +153,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hmtools.viz"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["csp_hash"] = _csp_hash
+    environment.filters["csp_hash"] = csp_hash
     return environment.get_template("contact_sheet.html")
 
 
@@ -191,7 +191,7 @@ def _cell(tile: Tile) -> _Cell:
     drawn = [name for name in tile.boxes if box_marks({name: tile.boxes[name]})]
     return _Cell(
         key=tile.key,
-        image_uri="" if tile.image is None else _thumbnail_uri(tile.image),
+        image_uri="" if tile.image is None else thumbnail_uri(tile.image),
         left=left,
         top=top,
         width=width,
@@ -218,7 +218,12 @@ def _extent(tile: Tile, marks: list[Mark]) -> tuple[float, float, float, float]:
     return left, top, width, height
 
 
-def _thumbnail_uri(image: npt.NDArray[np.uint8]) -> str:
+def thumbnail_uri(image: npt.NDArray[np.uint8]) -> str:
+    """A JPEG of an image as a data URI, no side longer than :data:`THUMBNAIL_SIDE`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
     height, width = image.shape[:2]
     scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
     small = np.ascontiguousarray(image)
@@ -259,6 +264,6 @@ def _field(cells: list[_Cell]) -> str:
     return min(_FIELDS, key=lambda name: abs(np.log(_FIELDS[name] / middle)))
 
 
-def _csp_hash(text: str) -> str:
+def csp_hash(text: str) -> str:
     """What a Content-Security-Policy lists to admit exactly this inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

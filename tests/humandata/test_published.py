@@ -16,7 +16,10 @@ from hmtools.humandata.record import columns
 from hmtools.humandata.schema import SCHEMA_VERSION, RecordSpec, mesh_schema, record_schema
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ("record.json", "mesh.json", "tracks.json", "motion.json", "manifest.json")
+NAMES = (
+    *("record.json", "mesh.json", "tracks.json", "motion.json"),
+    *("predictions.json", "per_sample.json", "report.json", "manifest.json"),
+)
 
 
 def published(name: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Benchmarks: metrics, protocols of test sets, per-sample tables and reports."""

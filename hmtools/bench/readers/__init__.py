@@ -1,0 +1,1 @@
+"""Predictions as their writers left them, one module per form; :mod:`hmtools.bench.source` chooses."""
