@@ -173,10 +173,11 @@ class BoxNet(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.deconv = _deconvolutions([width + BODY_VOLUME_CHANNELS, *3 * [_BOX_WIDTH]])
-        self.bbox_center = _pointwise(_BOX_WIDTH, 3)
+        fine = min(_BOX_WIDTH, 2 * width)  # only the tiny size is that narrow
+        self.deconv = _deconvolutions([width + BODY_VOLUME_CHANNELS, *3 * [fine]])
+        self.bbox_center = _pointwise(fine, 3)
         self.lhand_size, self.rhand_size, self.face_size = (
-            nn.Sequential(nn.Linear(_BOX_WIDTH, _BOX_WIDTH), nn.ReLU(inplace=True), nn.Linear(_BOX_WIDTH, 2))
+            nn.Sequential(nn.Linear(fine, fine), nn.ReLU(inplace=True), nn.Linear(fine, 2))
             for _ in range(3)
         )
 

@@ -1,0 +1,130 @@
+"""``hmtools train``: a recipe, and what it would do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hmtools.cli import complete
+from hmtools.cli.engine_options import Address, Engine
+
+if TYPE_CHECKING:
+    from hmtools.train.plan import TrainPlan
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="A shipped recipe (`hmtools recipes list`), or the path of your own, which is Python and is "
+            "executed; default: the setting train.recipe.",
+            autocompletion=complete.training_recipes,
+        ),
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(help="How many train together; the global batch stays that of the recipe."),
+    ] = None,
+    procs: Annotated[
+        int | None, typer.Option(help="Train on the CPU, in so many processes: to try things out.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; repeatable."),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights to start from: a name, a file, or random. As --set model.init=..."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only show what would be done; needs neither data nor GPUs.")
+    ] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Train without the sets that are not converted.")
+    ] = False,
+    shards: Annotated[
+        Path | None, typer.Option(help="Converted sets; default: the setting shards_root.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default: RUNS_ROOT/train/RECIPE.")
+    ] = None,
+    engine: Engine = None,
+    address: Address = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that make batches, for each GPU; default: what the cores allow."),
+    ] = None,
+    mlflow: Annotated[str | None, typer.Option(help="Tracking URI of MLflow to log to as well.")] = None,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take over from a writer that hangs.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: print it as JSON.")] = False,
+) -> None:
+    """Train a model by a recipe. The same command again continues where it stopped.
+
+    \b
+    Examples:
+      hmtools train --plan
+      hmtools train smplerx/h32 --gpus 16 --set optim.lr=2e-5
+      hmtools train smplerx/tiny/demo --procs 2
+    """  # noqa: D301 - \b keeps Typer from joining the lines
+    from hmtools.cli.engine_options import engine_settings
+    from hmtools.train.plan import make_plan, require_ready
+    from hmtools.train.recipe_files import load_training
+
+    settings = engine_settings(engine=engine, address=address)
+    changes = [*(change or []), *([f"model.init={init!r}"] if init else [])]
+    resolved = load_training(recipe or settings.train.recipe, changes)
+    found = make_plan(
+        resolved,
+        shards=shards or settings.shards_root,
+        gpus=_processes(gpus, procs),
+        checkpoints=settings.checkpoints,
+        allow_missing=allow_missing,
+        flag="--gpus" if procs is None else "--procs",
+    )
+    if plan:
+        _show(found, as_json=as_json)
+        return
+    command = ("hmtools", *sys.argv[1:])
+    require_ready(found, command, shards=shards)
+    from hmtools.train.options import TrainOptions
+    from hmtools.train.start import start
+
+    options = TrainOptions(
+        out=out or settings.runs_root / "train" / resolved.name.replace("/", "-"),
+        shards=shards or settings.shards_root,
+        settings=settings,
+        device="cpu" if procs else "auto",
+        workers=workers,
+        mlflow=mlflow,
+        break_lock=break_lock,
+        command=command,
+    )
+    start(resolved, found, options)
+
+
+def _processes(gpus: int | None, procs: int | None) -> int | None:
+    from hmtools.core.errors import UsageError
+
+    if gpus is not None and procs is not None:
+        raise UsageError(f"--gpus {gpus} --procs {procs}: a training is on GPUs or on the CPU; give one")
+    return gpus if procs is None else procs
+
+
+def _show(plan: TrainPlan, *, as_json: bool) -> None:
+    from hmtools.cli.train_report import HEADINGS, plan_facts, plan_lines, set_rows
+    from hmtools.core.log import show, table
+
+    if as_json:
+        typer.echo(json.dumps(plan_facts(plan), indent=1))
+        return
+    typer.echo(f"{plan.recipe.name}: {plan.recipe.title}" if plan.recipe.title else plan.recipe.name)
+    show(table(HEADINGS, set_rows(plan)))
+    typer.echo("\n".join([*plan_lines(plan), "Nothing was started."]))

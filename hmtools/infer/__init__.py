@@ -1,0 +1,1 @@
+"""Predictions of trained networks, for converted shards and for free images."""

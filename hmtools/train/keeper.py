@@ -1,0 +1,207 @@
+"""What happens between the steps of a run: log, validation, checkpoints, the best and the last weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hmtools.core.log import format_duration
+from hmtools.models.smplerx.model import SmplerX
+from hmtools.shards.reader import Shards
+from hmtools.train.checkpoints import Checkpoints
+from hmtools.train.exports import save_weights
+from hmtools.train.log import Sink, TrainLog, jsonl_sink, mlflow_sink, tensorboard_sink
+from hmtools.train.loop import Step
+from hmtools.train.recipe import Recipe
+from hmtools.train.run_folder import RunFolder, RunOptions
+from hmtools.train.state import TrainState
+from hmtools.train.validate import validate
+from hmtools.train.world import World
+
+__all__ = ["Ending", "Keeper"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process of a run ended.
+
+    Attributes:
+        step: steps that were taken, in all.
+        steps: of the whole run.
+        best: smallest validation figure, NaN without validation.
+    """
+
+    step: int
+    steps: int
+    best: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.step >= self.steps
+
+
+class Keeper:
+    """Keeps a run: every process has one, and the first one writes.
+
+    Args:
+        run: its folder.
+        recipe: how often, and what.
+        options: where the validation sets are, and further logs.
+        world: the processes.
+        network: that is trained, not wrapped.
+        state: what is trained.
+        per_epoch: steps of an epoch.
+        steps: of the whole run.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        options: RunOptions,
+        world: World,
+        network: SmplerX,
+        state: TrainState,
+        per_epoch: int,
+        steps: int,
+    ) -> None:
+        self._run, self._recipe, self._world = run, recipe, world
+        self._network, self._state = network, state
+        self._per_epoch, self._steps = per_epoch, steps
+        self._checkpoints = Checkpoints(run.checkpoints, recipe.run.keep_checkpoints)
+        self._best, self._best_step = math.inf, 0
+        used = [row for row in recipe.validate.sets if row.name in options.validation]
+        self._sets = [(row, Shards(Path(options.shards) / row.name)) for row in used]
+        self._mlflow = options.mlflow
+        self._log = TrainLog([])
+        self._since, self._began = 0, time.perf_counter()
+
+    def resume(self) -> None:
+        """Take up the newest checkpoint, in every process; open the logs, in the first."""
+        found = self._checkpoints.latest()
+        if found is not None:
+            self._state.restore(found.tensors, found.step)
+            self._best = found.facts.get("best") or math.inf
+            self._best_step = int(found.facts.get("best_step", 0))
+            log.info("goes on after step %d of %d, from %s", found.step, self._steps, found.path)
+        self._since = self._state.step
+        if self._world.first:
+            sinks: list[Sink] = [jsonl_sink(self._run.log, since=self._since)]
+            sinks.append(tensorboard_sink(self._run.events, since=self._since))
+            if self._mlflow is not None:
+                sinks.append(mlflow_sink(self._mlflow, self._run.path, self._recipe))
+            self._log = TrainLog(sinks)
+
+    def after(self, step: Step) -> None:
+        """Log, validate and save what is due after a step."""
+        run, validation = self._recipe.run, self._recipe.validate
+        last = step.step == self._steps
+        validates = bool(self._sets) and (last or step.step % validation.every == 0)
+        saves = last or step.stop or step.step % self._per_epoch == 0 or step.step % run.checkpoint_every == 0
+        if last or step.step == 1 or step.step % run.log_every == 0:
+            self._write(step)
+        if validates or saves:
+            self._world.average(self._state.statistics())
+        if validates and not (step.stop and not last):  # who is told to stop has seconds
+            self._validate(step.step)
+        if saves and self._world.first:
+            self._save(step.step)
+
+    def end(self) -> Ending:
+        """Wait for what is being written; write the last weights if this was the last step."""
+        step = self._state.step
+        if self._world.first:
+            self._checkpoints.wait()
+            if step >= self._steps and not self._run.finished:
+                self._export(self._run.final, {"step": step, "best_step": self._best_step})
+            self._log.close()
+        self._world.barrier()
+        return Ending(step, self._steps, self._best if self._best < math.inf else math.nan)
+
+    def _write(self, step: Step) -> None:
+        if not self._world.first:
+            return
+        batch, done = self._recipe.batch.global_batch, step.step - self._since
+        passed = time.perf_counter() - self._began
+        scalars = {f"loss/{name}": value for name, value in step.losses.items()} | {
+            "loss": step.loss,
+            "lr": step.lr,
+            "epoch": step.step / self._per_epoch,
+            "gradient_norm": step.gradient_norm,
+            "images_per_s": batch / step.seconds,
+            "data_wait": step.waited / step.seconds,
+            "memory_gb": self._memory() / 1e9,
+        }
+        self._log.write(step.step, scalars)
+        left = format_duration((self._steps - step.step) * passed / done)
+        log.info(
+            "step %d/%d, loss %.4g, lr %.3g, %.0f images/s, %.0f %% waiting for data, %s left",
+            step.step, self._steps, step.loss, step.lr, batch * done / passed,
+            100 * step.waited / step.seconds, left,
+        )  # fmt: skip
+
+    def _memory(self) -> float:
+        """Most that was used so far, bytes: of the GPU, without one of this process."""
+        if self._world.device.type == "cuda":
+            return float(torch.cuda.max_memory_allocated(self._world.device))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+    def _validate(self, step: int) -> None:
+        with self._averaged():
+            figures = validate(
+                self._network,
+                self._recipe,
+                self._sets,
+                self._run.validation / f"step-{step:09d}",
+                self._world,
+            )
+            if not figures:
+                return
+            self._log.write(step, {f"validation/{name}": value for name, value in figures.items()})
+            if figures["mean"] < self._best:
+                self._best, self._best_step = figures["mean"], step
+                self._export(self._run.best, {"step": step, "validation": figures})
+            log.info(
+                "step %d: validation %.2f (mean of %s over %d sets), best %.2f at step %d",
+                step, figures["mean"], self._recipe.validate.metric, len(self._sets), self._best,
+                self._best_step,
+            )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Have the moving average of the weights in the network, if there is one; then train on."""
+        try:
+            with self._state.averaged():
+                yield
+        finally:
+            self._network.train()
+
+    def _save(self, step: int) -> None:
+        best = self._best if self._best < math.inf else None
+        facts = {
+            "recipe": self._recipe.name,
+            "steps": self._steps,
+            "epoch": step / self._per_epoch,
+            "best": best,
+            "best_step": self._best_step,
+        }
+        ends = range(self._per_epoch, step + 1, self._per_epoch)  # of epochs: these stay
+        self._checkpoints.save(step, self._state.tensors(), facts, spare=frozenset(ends))
+
+    def _export(self, path: Path, facts: Mapping[str, object]) -> None:
+        with self._state.averaged():
+            state: Mapping[str, Tensor] = self._network.state_dict()
+            epoch = self._state.step // self._per_epoch
+            save_weights(path, state, self._recipe, {"epoch": epoch, **facts})

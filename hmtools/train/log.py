@@ -1,0 +1,159 @@
+"""What a run says while it trains: a line in the terminal, ``log.jsonl``, TensorBoard and, if asked, MLflow.
+
+``log.jsonl`` is the record: one JSON object a line. After a resume it holds every step once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from hmtools.core.atomic import write_bytes, write_json
+from hmtools.core.errors import UsageError
+from hmtools.train.recipe import Recipe, recipe_json
+
+__all__ = ["Scalars", "Sink", "TrainLog", "jsonl_sink", "mlflow_sink", "read_log", "tensorboard_sink"]
+
+Scalars: TypeAlias = Mapping[str, float]
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where numbers go: TensorBoard, MLflow, a file."""
+
+    def write(self, step: int, scalars: Scalars) -> None:
+        """Record the numbers of a step."""
+
+    def close(self) -> None:
+        """Hand over what is still held back."""
+
+
+class TrainLog:
+    """Sends the numbers of each step to every sink."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+
+    def write(self, step: int, scalars: Scalars) -> None:
+        """Record numbers; a sink that fails is dropped with a warning: training goes on without it."""
+        for sink in list(self._sinks):
+            try:
+                sink.write(step, scalars)
+            except (OSError, ValueError, RuntimeError) as error:
+                log.warning("%s no longer gets numbers: %s", type(sink).__name__, error)
+                self._sinks.remove(sink)
+
+    def close(self) -> None:
+        """Close every sink."""
+        for sink in self._sinks:
+            sink.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read ``log.jsonl``; a last line that was cut is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_bytes().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class _JsonLines:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, scalars: Scalars) -> None:
+        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def jsonl_sink(path: Path, *, since: int) -> Sink:
+    """Append to ``log.jsonl``, from which steps after ``since`` are taken: they will be run again."""
+    kept = [row for row in read_log(path) if row.get("step", 0) <= since]
+    write_bytes(path, b"".join(json.dumps(row).encode() + b"\n" for row in kept))
+    return _JsonLines(path)
+
+
+class _Mlflow:
+    def __init__(self, uri: str, folder: Path, recipe: Recipe) -> None:
+        try:
+            import mlflow
+        except ImportError as error:
+            raise UsageError("--mlflow: MLflow is not installed; pip install 'hmtools[mlflow]'") from error
+        self._mlflow = mlflow
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment(recipe.name)
+        known = folder / "mlflow.json"  # so that a resumed run goes on under its id
+        run_id = json.loads(known.read_text())["run_id"] if known.is_file() else None
+        run = mlflow.start_run(run_id=run_id, run_name=folder.name)
+        if run_id is None:
+            write_json(known, {"run_id": run.info.run_id, "uri": uri})
+            mlflow.log_params(dict(_flat(recipe_json(recipe))))
+        self._folder = folder
+
+    def write(self, step: int, scalars: Scalars) -> None:
+        self._mlflow.log_metrics(dict(scalars), step=step)
+
+    def close(self) -> None:
+        for name in ("recipe.json", "best.safetensors", "best.json", "final.safetensors", "final.json"):
+            if (self._folder / name).is_file():
+                self._mlflow.log_artifact(str(self._folder / name))
+        self._mlflow.end_run()
+
+
+def mlflow_sink(uri: str, folder: Path, recipe: Recipe) -> Sink:
+    """Log to MLflow: the recipe as parameters, numbers as metrics, best and last weights as artifacts.
+
+    Args:
+        uri: of the tracking server, or ``sqlite:///FILE``.
+        folder: of the run.
+        recipe: of the run.
+
+    Raises:
+        UsageError: if MLflow is not installed.
+    """
+    return _Mlflow(uri, folder, recipe)
+
+
+def _flat(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names -> what MLflow takes as a parameter; lists of sets are shortened to their names."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _flat(value, f"{name}.{key}" if name else key)
+    elif isinstance(values, list) and values and isinstance(values[0], dict):
+        yield name, " ".join(f"{row.get('dataset')}/{row.get('split')}" for row in values)
+    else:
+        yield name, values
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path, since: int) -> None:
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+        self._writer = SummaryWriter(str(folder), purge_step=since + 1)
+
+    def write(self, step: int, scalars: Scalars) -> None:
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def tensorboard_sink(folder: Path, *, since: int) -> Sink:
+    """Write TensorBoard events; those of steps after ``since`` are purged."""
+    return _TensorBoard(folder, since)

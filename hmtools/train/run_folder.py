@@ -1,0 +1,152 @@
+"""The folder of a training run: what it holds, and what its processes are told through it.
+
+::
+
+    runs/train/smplerx-h32/
+      recipe.json       the resolved recipe; a folder is of one recipe
+      options.json      where and how it runs now: may change with every resume
+      log.jsonl         numbers of the steps        events/   the same for TensorBoard
+      checkpoints/      see hmtools.train.checkpoints
+      best.safetensors  weights with the best validation, with their card best.json
+      final.safetensors weights of the last step, once the run is finished, with their card final.json
+      validation/       predictions and reports, a folder per step
+      .job/             lease: one writer at a time
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hmtools.core.atomic import write_json
+from hmtools.core.errors import RecipeError, UsageError
+from hmtools.train.recipe import Recipe, read_recipe, recipe_json, write_recipe
+
+__all__ = ["RunFolder", "RunOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Where and how a run runs; nothing of it changes what is trained.
+
+    Attributes:
+        shards: folder of converted sets.
+        sets: ``dataset/split`` of the recipe's sets that are drawn from.
+        validation: likewise of those that are validated on.
+        weights: file that training starts from; None: drawn weights.
+        accumulation: passes of each process before a step.
+        processes: how many train side by side.
+        workers: processes that make batches, for each of them.
+        device: auto, cuda or cpu.
+        block: read neighbouring rows together: for images on a network store.
+        staging: folder on a disk of the node for copies of indices; None: they are read in place.
+        mlflow: tracking URI; None: no MLflow.
+        break_lock: take the run even from a writer that seems alive.
+    """
+
+    shards: str
+    sets: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    weights: str | None = None
+    accumulation: int = 1
+    processes: int = 1
+    workers: int = 0
+    device: str = "auto"
+    block: bool = False
+    staging: str | None = None
+    mlflow: str | None = None
+    break_lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run, and the two files that every process of it reads."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        """One line of JSON per logged step."""
+        return self.path / "log.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """Folder of TensorBoard's events."""
+        return self.path / "events"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def validation(self) -> Path:
+        """Folder of what validations made, one folder per step."""
+        return self.path / "validation"
+
+    @property
+    def best(self) -> Path:
+        """Weights with the best validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def final(self) -> Path:
+        """Weights of a finished run."""
+        return self.path / "final.safetensors"
+
+    @property
+    def stop(self) -> Path:
+        """A file that tells every process to stop after its step; for launchers without signals."""
+        return self.path / ".job" / "stop"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run took its last step."""
+        return self.final.is_file()
+
+    def prepare(self, recipe: Recipe, options: RunOptions) -> None:
+        """Make the folder, or take up the one that is there, and say what its processes shall do.
+
+        Raises:
+            UsageError: if it holds the run of another recipe, or files that are no run.
+        """
+        there = self.path / "recipe.json"
+        if there.is_file():
+            _same_recipe(self.path, recipe)
+        elif self.path.exists() and any(entry.name != ".job" for entry in self.path.iterdir()):
+            raise UsageError(f"{self.path}: holds other files than a training run; choose another --out")
+        (self.path / ".job").mkdir(parents=True, exist_ok=True)
+        if not there.is_file():
+            write_recipe(there, recipe)
+        self.stop.unlink(missing_ok=True)
+        write_json(self.path / "options.json", asdict(options))
+
+    def recipe(self) -> Recipe:
+        """The run's recipe."""
+        return read_recipe(self.path / "recipe.json")
+
+    def options(self) -> RunOptions:
+        """Where and how it runs.
+
+        Raises:
+            RecipeError: if that file is missing, damaged or of another version.
+        """
+        path = self.path / "options.json"
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            lists = {name: tuple(values[name]) for name in ("sets", "validation")}
+            return RunOptions(**values | lists)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RecipeError(f"{path}: cannot be read as a run's options: {error}") from error
+
+
+def _same_recipe(folder: Path, recipe: Recipe) -> None:
+    before, now = recipe_json(read_recipe(folder / "recipe.json")), recipe_json(recipe)
+    changed = sorted(name for name in now if now[name] != before.get(name))
+    if changed:
+        raise UsageError(
+            f"{folder}: is a run of {before['name']}, and its {', '.join(changed)} differ from what was "
+            "asked for; continue it with the same command as before, or choose another --out"
+        )

@@ -1,0 +1,109 @@
+"""Start or continue a training where the user wants it: here, on Ray, or on Slurm."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from hmtools.core.errors import UsageError
+from hmtools.engine.local import usable_cores
+from hmtools.train.keeper import Ending
+from hmtools.train.options import TrainOptions
+from hmtools.train.plan import TrainPlan
+from hmtools.train.recipe import Recipe
+from hmtools.train.run_folder import RunFolder, RunOptions
+
+__all__ = ["file_system", "run_options", "start"]
+
+_NETWORK_STORES = frozenset({"beegfs", "ceph", "cifs", "fuse.sshfs", "gpfs", "lustre", "nfs", "nfs4", "smb3"})
+_MOUNTS = Path("/proc/mounts")
+_MOST_WORKERS = 8  # for each GPU: more only compete for the disk
+
+
+def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | None:
+    """Train until the last step, or until told to stop.
+
+    Args:
+        recipe: what is trained.
+        plan: made of it; ready, see :func:`hmtools.train.plan.require_ready`.
+        options: where and how.
+
+    Returns:
+        How it ended; None when it was handed to Slurm.
+
+    Raises:
+        UsageError: if the folder is of another run, or there are not the GPUs that the plan has.
+        LockedError: if somebody else is writing the run.
+        HmtoolsError: if it failed.
+    """
+    run, engine = RunFolder(options.out), options.settings.engine
+    run.prepare(recipe, run_options(plan, options))
+    if run.finished:
+        return None
+    if engine == "ray":
+        from hmtools.train.launch_ray import run_ray
+
+        return run_ray(run.path, options.settings.ray)
+    if engine == "slurm":
+        from hmtools.train.launch_slurm import submit
+
+        submit(run.path, options.settings.slurm)
+        return None
+    from hmtools.train.launch_local import run_local
+
+    _require_gpus(plan.batch.gpus, options.device)
+    return run_local(run.path, plan.batch.gpus)
+
+
+def run_options(plan: TrainPlan, options: TrainOptions) -> RunOptions:
+    """What the processes of a run are told."""
+    missing = {row.spec.name for row in plan.missing}
+    remote = file_system(options.shards) in _NETWORK_STORES
+    return RunOptions(
+        shards=str(options.shards.absolute()),
+        sets=tuple(row.spec.name for row in plan.used if row.spec.name not in missing),
+        validation=tuple(row.spec.name for row in plan.validation if row.spec.name not in missing),
+        weights=None if plan.weights is None else str(plan.weights),
+        accumulation=plan.batch.accumulation,
+        processes=plan.batch.gpus,
+        workers=_workers(plan, options),
+        device="cuda" if options.device == "auto" and options.settings.engine != "local" else options.device,
+        block=remote,
+        staging=str(Path(tempfile.gettempdir()) / "hmtools-index") if remote else None,
+        mlflow=options.mlflow,
+        break_lock=options.break_lock,
+    )
+
+
+def _workers(plan: TrainPlan, options: TrainOptions) -> int:
+    """Processes that make batches for each that trains; on the CPU none: they would compete with it."""
+    if options.workers is not None:
+        return options.workers
+    if options.device == "cpu" or not torch.cuda.is_available():
+        return 0
+    here = max(1, min(plan.batch.gpus, torch.cuda.device_count()))
+    return max(1, min(_MOST_WORKERS, usable_cores() // here - 1))
+
+
+def _require_gpus(wanted: int, device: str) -> None:
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or wanted <= found or (found == 0 and wanted == 1 and device == "auto"):
+        return
+    raise UsageError(
+        f"--gpus {wanted}: this machine has {found}; run it with --gpus {max(1, found)} (what is missing is "
+        "accumulated), on a cluster with --engine slurm or ray, or on the CPU with --procs 1"
+    )
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that a path is on, such as ``ext4`` or ``nfs4``; "" where it cannot be told."""
+    try:
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    here = path.absolute()
+    mounts = [line.split(" ")[1:3] for line in lines if line.count(" ") >= 3]
+    holding = [(len(point), kind) for point, kind in mounts if here.is_relative_to(point)]
+    return max(holding)[1] if holding else ""

@@ -1,0 +1,4 @@
+# The run of H on 32 sets had 16 GPUs; for the others that number is assumed.
+_base_ = "training.py"
+model = dict(size="h", init="vitpose-h")
+batch = dict(global_batch=256, micro_batch=16, assumed=True)

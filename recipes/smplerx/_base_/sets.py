@@ -1,0 +1,40 @@
+# The 32 training sets of SMPLer-X, in the order of its longest config. `people`: how many training
+# instances its authors count, before the interval; the fewer digits, the rougher. `every`: the intervals of
+# the base configs. Where a set counts from (`source_index`) is a matter of its converter.
+data = dict(
+    strategy="balance",
+    sets=dict(
+        mscoco=dict(split="train2017", people=149_800),
+        agora=dict(split="train", people=106_700),
+        ubody=dict(split="intra_train", people=683_300, every=10),
+        pw3d=dict(split="train", people=22_700),
+        mpii=dict(split="train", people=28_900),
+        human36m=dict(split="train", people=312_200),  # one frame in five of its videos
+        bedlam=dict(split="training", people=951_100, every=5),
+        spec=dict(split="train", people=72_000),
+        gta_human2=dict(split="train", people=1_800_000),
+        synbody=dict(split="train", people=633_500),
+        posetrack=dict(split="train", people=28_500),
+        egobody_egocentric=dict(split="train", people=90_100),
+        prox=dict(split="train", people=88_500),
+        crowdpose=dict(split="train", people=28_500),
+        egobody_kinect=dict(split="train", people=845_900, every=10),
+        mpi_inf_3dhp=dict(split="train", people=939_800, every=5),
+        rich=dict(split="train", people=243_400),
+        muco=dict(split="train", people=465_300),
+        insta_variety=dict(split="train", people=2_190_000, every=10),
+        behave=dict(split="train", people=44_400),
+        up3d=dict(split="train", people=7_100),
+        arctic=dict(split="train", people=1_500_000, every=10),
+        ochuman=dict(split="train", people=2_500),
+        chi3d=dict(split="train", people=252_000),
+        renbody_hires=dict(split="train", people=387_000, every=5),
+        mtp=dict(split="train", people=3_200),
+        humansc3d=dict(split="train", people=288_000),
+        renbody=dict(split="train", people=3_354_000),
+        fit3d=dict(split="train", people=1_780_000, every=10),
+        talkshow=dict(split="train", people=3_326_900, every=10),
+        ssp3d=dict(split="train", people=300),
+        lspet=dict(split="train", people=2_900),
+    ),
+)

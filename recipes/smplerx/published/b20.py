@@ -1,0 +1,3 @@
+_base_ = ["../b20.py", "../_base_/faults.py"]
+title = "SMPLer-X B, 20 sets, with the faults of the published code"
+run = dict(precision="fp32")

@@ -1,0 +1,3 @@
+_base_ = ["../l20.py", "../_base_/faults.py"]
+title = "SMPLer-X L, 20 sets, with the faults of the published code"
+run = dict(precision="fp32")

@@ -1,0 +1,2 @@
+_base_ = ["_base_/s.py", "_base_/sets20.py"]
+title = "SMPLer-X S, 20 sets"

@@ -1,0 +1,2 @@
+_base_ = ["_base_/s.py", "_base_/sets32.py"]
+title = "SMPLer-X S, 32 sets"

@@ -1,0 +1,49 @@
+"""The folder of a run: one recipe, options that may change, nobody else's files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hmtools.core.errors import RecipeError, UsageError
+from hmtools.train.run_folder import RunFolder, RunOptions
+from tests.train.toy_recipe import toy_recipe
+
+OPTIONS = RunOptions(shards="/data/shards", sets=("mscoco/train2017",), processes=2, accumulation=4)
+
+
+def test_what_processes_are_told_comes_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.prepare(toy_recipe(), OPTIONS)
+    assert run.options() == OPTIONS
+    assert run.recipe() == toy_recipe()
+    assert not run.finished
+
+
+def test_options_may_change_and_the_recipe_may_not(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.prepare(toy_recipe(), OPTIONS)
+    run.stop.touch()
+    run.prepare(toy_recipe(), replace(OPTIONS, processes=1, accumulation=8))
+    assert run.options().processes == 1
+    assert not run.stop.exists()  # it told the processes of before
+    with pytest.raises(UsageError, match="its optim, run differ"):
+        run.prepare(toy_recipe(lr=0.5, seed=1), OPTIONS)
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match="other files"):
+        RunFolder(tmp_path).prepare(toy_recipe(), OPTIONS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"shards": "x", "sets": [], "validation": [], "unknown": 1}'])
+def test_damaged_options_are_named(tmp_path: Path, text: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.prepare(toy_recipe(), OPTIONS)
+    (run.path / "options.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"options\.json"):
+        run.options()
