@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtools.cli import complete
-from hmtools.cli.engine_options import Address, Engine, UnitTimeout, Workers, engine_settings
+from hmtools.cli.engine_options import Address, Engine, UnitTimeout, Wait, Workers, engine_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,7 @@ def convert(
     engine: Engine = None,
     address: Address = None,
     unit_timeout: UnitTimeout = None,
+    wait: Wait = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what is there and start over.")
     ] = False,
@@ -107,9 +108,12 @@ def convert(
       hmtools convert mscoco --check
       hmtools convert all --root /data --split test
       hmtools convert mscoco --engine ray --address 10.0.0.1:6379
+      hmtools convert mscoco --engine slurm
       hmtools convert coco --annotations X.json --images photos --convention coco_17 --name mine
     """  # noqa: D301 - \b keeps Typer from joining the lines
-    settings = engine_settings(engine=engine, workers=workers, address=address, unit_timeout=unit_timeout)
+    settings = engine_settings(
+        engine=engine, workers=workers, address=address, unit_timeout=unit_timeout, wait=wait
+    )
     if dataset == "all":
         from hmtools.cli.convert_all import convert_everything
 
@@ -126,7 +130,7 @@ def convert(
         raise typer.Exit(
             convert_everything(
                 root, split or [], choices, settings=settings, overwrite=overwrite, break_lock=break_lock,
-                check=check, strict_counts=strict_counts, as_json=as_json,
+                wait=wait, check=check, strict_counts=strict_counts, as_json=as_json,
             )
         )  # fmt: skip
     own = {"annotations": annotations, "convention": convention, "name": name}
@@ -149,7 +153,7 @@ def convert(
 
     reports = run(
         dataset, **arguments, settings=settings, overwrite=overwrite, break_lock=break_lock,
-        progress=not as_json, started=None if as_json else announce,
+        progress=not as_json, wait=wait, started=None if as_json else announce,
     )  # fmt: skip
     print_json(reports) if as_json else print_reports(reports)
     other = strict_counts and any(report.other_count for report in reports)

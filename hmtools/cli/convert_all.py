@@ -25,6 +25,7 @@ def convert_everything(
     settings: Settings,
     overwrite: bool,
     break_lock: bool,
+    wait: bool,
     check: bool,
     strict_counts: bool,
     as_json: bool,
@@ -45,7 +46,7 @@ def convert_everything(
         return 2 if gaps or not any(found.root for found in sets) else 0
     reports = convert_all(
         raw, roles, choices=choices, settings=settings, overwrite=overwrite, break_lock=break_lock,
-        progress=not as_json, started=None if as_json else announce,
+        progress=not as_json, wait=wait, started=None if as_json else announce,
     )  # fmt: skip
     _print_json(reports) if as_json else _print_reports(reports)
     other = strict_counts and any(split.other_count for report in reports for split in report.reports)

@@ -56,8 +56,9 @@ def reports_json(reports: Sequence[SplitReport]) -> dict[str, dict[str, Any]]:
     return {
         report.plan.name: {
             "out": str(report.plan.task.out),
-            "ok": report.exit_code == 0,
+            "ok": report.exit_code == 0 and not report.outcome.submitted,
             "interrupted": report.outcome.interrupted,
+            "submitted": list(report.outcome.submitted),
             "records": report.outcome.count("records"),
             "official_records": report.official_records,
             "images": report.outcome.count("images"),
@@ -96,6 +97,8 @@ def report_row(report: SplitReport) -> list[object]:
 
 def _state(report: SplitReport) -> str:
     outcome = report.outcome
+    if outcome.submitted:
+        return "submitted"
     if outcome.interrupted:
         return "stopped"
     if outcome.failed:
@@ -134,7 +137,10 @@ def print_details(report: SplitReport, *, examples: bool = True) -> None:
     _print_needs(report)
     for unit, reason in outcome.failed.items():
         typer.echo(f"  {unit} failed: {reason}\n    log: {_logs(report) / f'{unit}.log'}")
-    if outcome.failed or outcome.interrupted:
+    if outcome.submitted:
+        ids = " ".join(map(str, outcome.submitted))
+        typer.echo(f"{name}: Slurm jobs {ids}; follow: hmtools jobs {report.plan.task.out} --follow")
+    elif outcome.failed or outcome.interrupted:
         typer.echo("Run the same command again to continue; finished units are kept.")
     elif report.empty:
         typer.echo(

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from hmtools.core.settings import Settings
 
-__all__ = ["Address", "Engine", "UnitTimeout", "Workers", "engine_settings"]
+__all__ = ["Address", "Engine", "UnitTimeout", "Wait", "Workers", "engine_settings"]
 
 
 def _engines(incomplete: str) -> list[str]:
@@ -21,8 +21,8 @@ def _engines(incomplete: str) -> list[str]:
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Units at once; default: the setting workers, else every core (Ray: all that fits). 0: none, to "
-        "debug."
+        help="Units at once; default: the setting workers, else every core (Ray, Slurm: all that fits). "
+        "0: none, to debug."
     ),
 ]
 Engine = Annotated[
@@ -36,6 +36,10 @@ Address = Annotated[
     str | None,
     typer.Option(help="HOST:PORT of the Ray cluster to join; default: ray.address, else one is started."),
 ]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="With Slurm: stay until the job is over. Ctrl-C leaves it running."),
+]
 UnitTimeout = Annotated[
     int | None,
     typer.Option(help="Seconds after which a unit counts as failed; default: the setting unit_timeout."),
@@ -48,11 +52,13 @@ def engine_settings(
     workers: int | None = None,
     address: str | None = None,
     unit_timeout: int | None = None,
+    wait: bool = False,
 ) -> Settings:
     """All settings, with what the command line says about the engine on top.
 
     Raises:
-        UsageError: for wrong values, and for ``--address`` with another engine than Ray.
+        UsageError: for wrong values, for ``--address`` with another engine than Ray, and for ``--wait`` with
+            another than Slurm.
     """
     from hmtools.core.errors import UsageError
     from hmtools.core.settings import load_settings
@@ -66,4 +72,6 @@ def engine_settings(
     settings = load_settings(flags)
     if address is not None and settings.engine != "ray":
         raise UsageError(f"--address {address}: only with --engine ray, not with {settings.engine}")
+    if wait and settings.engine != "slurm":
+        raise UsageError(f"--wait: only with --engine slurm; {settings.engine} waits in any case")
     return settings

@@ -19,15 +19,20 @@ _SHOWN = 5
 
 def jobs(
     path: Annotated[Path, typer.Argument(help="A folder that jobs write to, or one above it.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Stay until jobs on Slurm are over; Ctrl-C leaves them running.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show jobs: units done and failed, records, rate, the end of each failure's log, how to continue.
 
-    Exits with 1 when any job has failed units.
+    With --follow, a job whose Slurm tasks are over without its last job having run is ended here. Exits with
+    1 when any job has failed, with 2 when nodes could not run one.
 
     \b
-    Example:
+    Examples:
       hmtools jobs shards
+      hmtools jobs shards/mscoco/val2017 --follow
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.core.errors import LayoutError
     from hmtools.engine.state import find_jobs
@@ -35,13 +40,40 @@ def jobs(
     if not path.is_dir():
         raise LayoutError(f"{path}: no such folder; expected the --out of a conversion, or a folder above it")
     found = find_jobs(path)
+    code = 0
+    if follow and any(job.slurm for job in found):
+        code = _follow(found, progress=not as_json)
+        found = find_jobs(path)
     if as_json:
         typer.echo(json.dumps([_facts(job) for job in found], indent=1))
     elif not found:
         typer.echo(f"no jobs at or below {path}")
     else:
         _print(found)
-    raise typer.Exit(1 if any(job.failed for job in found) else 0)
+    raise typer.Exit(max(code, int(any(job.failures for job in found))))
+
+
+def _follow(found: list[JobStatus], *, progress: bool) -> int:
+    """Stay until no job is on Slurm any more; return the exit code that follows from how they ended."""
+    from hmtools.core.errors import HmtoolsError
+    from hmtools.engine.slurm_follow import follow
+    from hmtools.engine.slurm_store import unsettled
+
+    code = 0
+    for job in found:
+        submission = unsettled(job.out / ".job")
+        if submission is None:
+            continue
+        try:
+            if not follow(submission, progress=progress):
+                return 130
+        except (HmtoolsError, OSError) as error:  # the other jobs are followed all the same
+            typer.echo(f"{job.name}: {error}", err=True)
+            code = max(code, getattr(error, "exit_code", 1))
+        if refused := (submission.settled or {}).get("refused"):
+            typer.echo(refused, err=True)
+            code = 2
+    return code
 
 
 def _facts(job: JobStatus) -> dict[str, Any]:
@@ -59,6 +91,8 @@ def _facts(job: JobStatus) -> dict[str, Any]:
         "started": job.started,
         "updated": job.updated,
         "command": job.command,
+        "slurm": job.slurm or None,
+        "seconds_left": None if job.left_s is None else round(job.left_s, 1),
         "failures": [{"unit": f.unit, "reason": f.reason, "log": str(f.log)} for f in job.failures],
     }
 
@@ -83,7 +117,10 @@ def _print(found: list[JobStatus]) -> None:
 def _print_open(job: JobStatus) -> None:
     from hmtools.core.log import format_duration
 
-    if job.owner is not None and job.state == "running":
+    if job.slurm:
+        left = f"; about {format_duration(job.left_s)} left" if job.left_s is not None else ""
+        typer.echo(f"{job.name}: {job.slurm}{left}")
+    elif job.owner is not None and job.state == "running":
         alive = format_duration(max(0.0, time.time() - job.owner.heartbeat))
         typer.echo(
             f"{job.name}: running on {job.owner.host}, pid {job.owner.pid}, since {job.owner.since}, "
@@ -95,5 +132,5 @@ def _print_open(job: JobStatus) -> None:
             typer.echo(f"  | {line}")
     if len(job.failures) > _SHOWN:
         typer.echo(f"… and {len(job.failures) - _SHOWN} more failed units (--json lists all)")
-    if job.state != "running":
+    if job.state not in ("queued", "running"):
         typer.echo(f"continue with: {job.command}")

@@ -29,6 +29,7 @@ from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.job import Job, Outcome, OutFile, Result, Unit
 from hmtools.engine.launch import EngineChoice, run_job
 from hmtools.engine.lease import acquire
+from hmtools.engine.slurm_watch import require_closed
 from hmtools.humandata.agreement import agreement
 from hmtools.humandata.checks import present_arrays
 from hmtools.humandata.manifest import MANIFEST, Manifest, file_facts, read_manifest, write_manifest
@@ -89,7 +90,10 @@ def derive_split(
 def _held(folder: Path) -> AbstractContextManager[object]:
     """The lease of the conversion that made the split: it must not begin anew meanwhile."""
     state = folder / ".job"
-    return acquire(state) if state.is_dir() else nullcontext()
+    if not state.is_dir():
+        return nullcontext()
+    require_closed(state)
+    return acquire(state)
 
 
 def _derive(
@@ -114,7 +118,8 @@ def _derive(
         owns=("*.arrow",),
         command=command,
     )
-    outcome = run_job(job, EngineChoice.of(settings, workers=workers), progress=progress)
+    # Waiting also on Slurm: the split is held meanwhile, and changed only when all is done.
+    outcome = run_job(job, EngineChoice.of(settings, workers=workers, wait=True), progress=progress)
     if outcome.ok:
         for done in folder.glob(f"{_WORK}*"):  # with those of parts or models that are no more
             shutil.rmtree(done)

@@ -110,7 +110,7 @@ def convert_all(
         settings: resolved settings; default: loaded.
         choices: ``out, images, limit, strict, allow_standin`` of :func:`~hmtools.convert.run.make_plans`, for
             every set alike.
-        running: ``workers, overwrite, break_lock, progress, command, started`` of
+        running: ``workers, overwrite, break_lock, progress, wait, command, started`` of
             :func:`~hmtools.convert.run.run_plans`.
 
     Returns:

@@ -260,6 +260,7 @@ def convert(
     break_lock: bool = False,
     progress: bool = True,
     settings: Settings | None = None,
+    wait: bool = False,
     command: str | None = None,
     started: Callable[[Plan], None] | None = None,
 ) -> list[SplitReport]:
@@ -284,6 +285,7 @@ def convert(
         break_lock: take the job even from a writer that seems alive.
         progress: show progress.
         settings: resolved settings, which also say the engine; default: loaded.
+        wait: with Slurm, follow the submitted jobs to their end.
         command: what ``hmtools jobs`` shows as the command to continue with.
         started: called with each plan before it runs.
 
@@ -310,7 +312,7 @@ def convert(
     return list(
         run_plans(
             plans, workers=workers, overwrite=overwrite, break_lock=break_lock, progress=progress,
-            settings=settings, command=command, started=started,
+            settings=settings, wait=wait, command=command, started=started,
         )
     )  # fmt: skip
 
@@ -323,6 +325,7 @@ def run_plans(
     overwrite: bool = False,
     break_lock: bool = False,
     progress: bool = True,
+    wait: bool = False,
     command: str | None = None,
     started: Callable[[Plan], None] | None = None,
 ) -> Iterator[SplitReport]:
@@ -330,7 +333,7 @@ def run_plans(
 
     Splits that cannot be cropped without body models are its last error, when the others are done.
     """
-    engine = EngineChoice.of(settings, workers=workers)
+    engine = EngineChoice.of(settings, workers=workers, wait=wait)
     command = command or shlex.join(["hmtools", *sys.argv[1:]])
     blocked = [plan.task for plan in plans if lacks_boxes(plan.task)]
     if len(blocked) == len(plans) and blocked:

@@ -1,7 +1,8 @@
 """Files that are whole or absent: write to a temporary name, fsync, rename.
 
-Temporary names are ``.<name>.<pid>.tmp`` in the target's own folder, so a rename never crosses file systems
-and a later run can sweep what a dead process left (:func:`sweep`).
+Temporary names are ``.<name>.<host>.<pid>.tmp`` in the target's own folder: a rename never crosses file
+systems, processes of several nodes never share one, and a later run can sweep what a dead process left
+(:func:`sweep`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import io
 import json
 import os
 import re
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 __all__ = ["AtomicFile", "file_sha256", "fsync_dir", "sweep", "write_bytes", "write_json", "write_text"]
 
+_HOST = socket.gethostname().partition(".")[0] or "localhost"
 _TEMPORARY = re.compile(r"^\..+\.(?P<pid>\d+)\.tmp$")
 _BUFFER = 1 << 20
 
@@ -37,7 +40,7 @@ class AtomicFile(io.RawIOBase):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self.temporary = self.path.with_name(f".{self.path.name}.{_HOST}.{os.getpid()}.tmp")
         self._hash = hashlib.sha256()
         self.size = 0
         self._file = self.temporary.open("wb", buffering=_BUFFER)
@@ -147,7 +150,9 @@ def file_sha256(path: str | Path) -> str:
 def sweep(folder: Path) -> list[Path]:
     """Remove the temporary files below ``folder`` (not in it recursively) and return them.
 
-    Only the holder of the job's lease may call this: it does not ask whether a process still lives.
+    Only the holder of the job's lease may call this: it does not ask whether a process still lives, because
+    that cannot be asked of another host. A writer that lost its right to write and does so all the same, on a
+    node that was given up, finds its file gone and cannot rename it over a newer one.
     """
     removed = []
     for path in sorted(folder.glob(".*.tmp")):

@@ -28,7 +28,7 @@ __all__ = ["PACKAGES", "Finding", "examine", "missing_libraries", "opencv_findin
 
 PACKAGES = (
     "torch", "numpy", "scipy", "ray", "pyarrow", "webdataset", "smplx", "mmengine", "h5py", "av",
-    "safetensors", "typer", "rich", "submitit", "fsspec", "jinja2", "jaxtyping",
+    "safetensors", "tensorboardX", "typer", "rich", "submitit", "fsspec", "jinja2", "jaxtyping",
 )  # fmt: skip
 """The base dependencies (a test compares them with the package's metadata)."""
 

@@ -1,6 +1,7 @@
 """Encoded images: look before decoding, decode, encode.
 
-Pixels are RGB uint8 (H, W, 3). Orientation tags are never applied: dataset labels were made without them.
+Pixels are RGB uint8 (H, W, 3). Orientation tags are applied only when asked for: dataset labels were made
+without them, a photograph of one's own is to be seen upright.
 OpenCV decodes a truncated JPEG to a picture with a grey rest and a line on stderr, so completeness is checked
 on the bytes, and the size is bounded before any pixel is allocated.
 """
@@ -119,13 +120,17 @@ def _probe_png(data: bytes) -> ImageInfo:
     return ImageInfo("png", width, height)
 
 
-def decode_rgb(data: bytes) -> Image:
-    """Decode to RGB uint8 (H, W, 3), grey and alpha images too; EXIF orientation is ignored.
+def decode_rgb(data: bytes, *, upright: bool = False) -> Image:
+    """Decode to RGB uint8 (H, W, 3), grey and alpha images too.
+
+    Args:
+        data: the encoded image.
+        upright: turn it as its EXIF orientation says; otherwise that is ignored.
 
     Raises:
         ImageError: as :func:`probe`, and ``image_unreadable`` when the decoder gives up.
     """
-    return _decode(data, "IMREAD_COLOR_RGB")
+    return _decode(data, "IMREAD_COLOR_RGB", upright=upright)
 
 
 def decode_bgr(data: bytes) -> Image:
@@ -137,10 +142,10 @@ def decode_bgr(data: bytes) -> Image:
     return _decode(data, "IMREAD_COLOR_BGR")
 
 
-def _decode(data: bytes, channels: str) -> Image:
+def _decode(data: bytes, channels: str, *, upright: bool = False) -> Image:
     probe(data)
     cv2 = opencv()
-    flags = getattr(cv2, channels) | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = getattr(cv2, channels) | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -34,6 +34,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SlurmSettings",
+    "TrainSettings",
     "load_settings",
     "settings_files",
 ]
@@ -80,11 +81,12 @@ _ROWS = (
     Setting("slurm.gres", "text", None, "generic resources of one task, such as gpu:1"),
     Setting("slurm.time", "text", None, "time limit of one task, such as 04:00:00"),
     Setting("slurm.setup", "lines", (), "shell lines run before python in every batch script"),
-    Setting("slurm.container", "text", None, "container image that tasks run in"),
+    Setting("slurm.container", "text", None, "a .sif, an image for pyxis, or options of srun"),
     Setting("slurm.array_parallelism", "count", None, "array tasks that may run at once"),
     Setting("slurm.max_array", "count", 1000, "largest array the site accepts; more units share a task"),
     Setting("ray.address", "text", None, "cluster to join; unset: a local one is started"),
     Setting("ray.runtime_env", "table", {}, "its env_vars and py_executable (a table; JSON in a variable)"),
+    Setting("train.recipe", "text", "smplerx/h32", "what is trained when no recipe is named"),
 )
 
 SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}
@@ -115,6 +117,13 @@ class RaySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """The ``train.*`` rows of :data:`SETTINGS`."""
+
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, resolved (:func:`load_settings`). Paths are absolute; ``None`` means unset."""
 
@@ -128,6 +137,7 @@ class Settings:
     unit_timeout: int | None
     slurm: SlurmSettings
     ray: RaySettings
+    train: TrainSettings
     origins: dict[str, str] = field(repr=False, compare=False)
 
     def get(self, name: str) -> Any:
@@ -320,9 +330,10 @@ def _flatten(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _assemble(values: Mapping[str, Any], origins: dict[str, str]) -> Settings:
-    groups: dict[str, dict[str, Any]] = {"": {}, "slurm": {}, "ray": {}}
+    groups: dict[str, dict[str, Any]] = {"": {}, "slurm": {}, "ray": {}, "train": {}}
     for name, value in values.items():
         group, _, leaf = name.rpartition(".")
         groups[group][leaf] = value
     slurm, ray = SlurmSettings(**groups["slurm"]), RaySettings(**groups["ray"])
-    return Settings(**groups[""], slurm=slurm, ray=ray, origins=origins)
+    train = TrainSettings(**groups["train"])
+    return Settings(**groups[""], slurm=slurm, ray=ray, train=train, origins=origins)

@@ -23,6 +23,7 @@ from typing import Any
 from hmtools.core.log import Progress
 from hmtools.engine.job import Job, Outcome, Result, Unit
 from hmtools.engine.run import Run, prepared
+from hmtools.engine.slurm_store import Submission
 from hmtools.engine.worker import STOP_SIGNALS
 
 __all__ = ["StopSignals", "drive", "settle"]
@@ -37,6 +38,7 @@ def drive(
     overwrite: bool = False,
     break_lock: bool = False,
     progress: bool = True,
+    ends: Submission | None = None,
 ) -> Outcome:
     """Hold a job while ``run_units`` runs what is left of it, and finish it.
 
@@ -47,6 +49,7 @@ def drive(
         overwrite: first remove the job's state and every file that ``job.owns`` matches.
         break_lock: take the lease even from a holder that looks alive.
         progress: show a bar on a terminal, else a line in the log every ten seconds.
+        ends: see :func:`~hmtools.engine.run.prepared`.
 
     Returns:
         The outcome; ``interrupted`` when a stop signal came (handled only in the main thread).
@@ -56,7 +59,8 @@ def drive(
         UsageError: if the folder holds work made with other inputs or options.
         Exception: whatever ``run_units`` and ``job.finalise`` raise.
     """
-    with StopSignals() as stop, prepared(job, overwrite=overwrite, break_lock=break_lock) as run:
+    holding = prepared(job, overwrite=overwrite, break_lock=break_lock, ends=ends)
+    with StopSignals() as stop, holding as run:
         expected = sum(unit.expected for unit in run.todo)
         with Progress(job.name, units=len(run.todo), records=expected, enabled=progress) as bar:
             run_units(run, stop, bar)

@@ -173,6 +173,7 @@ class Outcome:
         skipped: how many units were already done when the run began.
         seconds: wall time of this run.
         interrupted: stopped by a signal; state is kept, a rerun continues.
+        submitted: ids of the Slurm jobs that do what is left, and go on without us.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -180,15 +181,16 @@ class Outcome:
     skipped: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    submitted: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
         """All units are done and the job is finalised."""
-        return not self.failed and not self.interrupted
+        return not self.failed and not self.interrupted and not self.submitted
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with: 0 done, 1 some units failed, 130 stopped."""
+        """What the command line ends with: 0 done or submitted, 1 some units failed, 130 stopped."""
         if self.interrupted:
             return 130
         return 1 if self.failed else 0

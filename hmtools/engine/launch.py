@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hmtools.core.errors import UsageError
 from hmtools.core.settings import RaySettings, Settings, SlurmSettings
 from hmtools.engine.job import Job, Outcome
 from hmtools.engine.local import run_local
@@ -25,7 +24,7 @@ class EngineChoice:
         unit_timeout: seconds after which a unit counts as failed; None = it may take as long as it takes.
         ray: the settings ``ray.*``.
         slurm: the settings ``slurm.*``.
-        wait: with Slurm, whether to wait for the submitted job.
+        wait: with Slurm, whether to follow the submitted job to its end.
     """
 
     name: Literal["local", "ray", "slurm"]
@@ -75,7 +74,8 @@ def run_job(
     """Run a job and return how it ended; arguments, results and errors are those of ``run_local``.
 
     Raises:
-        UsageError: also if the chosen cluster cannot be joined, or its nodes cannot run the job.
+        UsageError: also if the chosen cluster cannot be joined or refuses the job, or its nodes cannot run
+            it.
     """
     if engine.name == "ray" and engine.workers != 0:
         from hmtools.engine.ray_units import run_ray
@@ -85,9 +85,12 @@ def run_job(
             overwrite=overwrite, break_lock=break_lock, progress=progress,
         )  # fmt: skip
     if engine.name == "slurm" and engine.workers != 0:
-        raise UsageError(
-            "engine slurm: this version runs units locally or on Ray; choose --engine local or ray"
-        )
+        from hmtools.engine.slurm_submit import run_slurm
+
+        return run_slurm(
+            job, engine.slurm, workers=engine.workers, unit_timeout=engine.unit_timeout, wait=engine.wait,
+            overwrite=overwrite, break_lock=break_lock, progress=progress,
+        )  # fmt: skip
     return run_local(
         job, workers=engine.workers, unit_timeout=engine.unit_timeout, overwrite=overwrite,
         break_lock=break_lock, progress=progress,

@@ -28,11 +28,11 @@ from types import TracebackType
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.core.log import Progress
 from hmtools.engine.drive import StopSignals, drive, settle
-from hmtools.engine.job import Job, Outcome, Result, Unit
+from hmtools.engine.job import Job, Outcome, Result
 from hmtools.engine.run import Run
 from hmtools.engine.worker import STOP_SIGNALS, WorkerSetup, attempt, bound, timed_out, worker_main
 
-__all__ = ["run_local", "usable_cores"]
+__all__ = ["Pool", "run_local", "usable_cores"]
 
 _POLL_S = 0.2  # how soon a signal, a dead worker or a lost lease is seen
 _EXIT_S = 5.0  # how long an idle worker may take to end by itself
@@ -118,8 +118,8 @@ def _logged(path: Path) -> Iterator[None]:
 
 
 def _run_pool(count: int, unit_timeout: int | None, run: Run, stop: StopSignals, bar: Progress) -> None:
-    queue = deque(run.todo)
-    with _Pool(WorkerSetup.of(run.job, run.state.logs.absolute(), unit_timeout)) as pool:
+    queue, units = deque(run.todo), {unit.id: unit for unit in run.todo}
+    with Pool(WorkerSetup.of(run.job, run.state.logs.absolute(), unit_timeout)) as pool:
         while (queue or pool.busy) and not stop.received:
             if run.lease.lost:
                 run.lease.check()  # raises; leaving the block ends the workers
@@ -127,10 +127,10 @@ def _run_pool(count: int, unit_timeout: int | None, run: Run, stop: StopSignals,
             while queue and (worker := pool.idle()):
                 unit = queue.popleft()
                 run.begin(unit)
-                if not pool.give(worker, unit):
+                if not pool.give(worker, unit.id, pickle.dumps(unit)):
                     queue.appendleft(unit)
-            for unit, outcome in pool.poll(_POLL_S):
-                settle(run, bar, unit, outcome)
+            for name, outcome in pool.poll(_POLL_S):
+                settle(run, bar, units[name], outcome)
             bar.tick()
 
 
@@ -139,11 +139,11 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     ready: bool = False
-    unit: Unit | None = None
+    unit: str | None = None
 
 
-class _Pool:
-    """Worker processes that get one unit at a time. Leaving the block ends them all."""
+class Pool:
+    """Worker processes that get one unit at a time, by its id. Leaving the block ends them all."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
@@ -170,18 +170,22 @@ class _Pool:
             theirs.close()  # so that the death of the worker is the end of the pipe
             self._workers.append(_Worker(process, ours))
 
-    def give(self, worker: _Worker, unit: Unit) -> bool:
-        """Send a unit to an idle worker; False if that one died while it was idle."""
+    def give(self, worker: _Worker, unit: str, raw: bytes) -> bool:
+        """Send a pickled unit to an idle worker; False if that one died while it was idle."""
         try:
-            worker.connection.send((unit.id, pickle.dumps(unit)))
+            worker.connection.send((unit, raw))
         except OSError:
             self._bury(worker)
             return False
         worker.unit = unit
         return True
 
-    def poll(self, timeout_s: float) -> Iterator[tuple[Unit, Result | str]]:
-        """Wait for news for at most ``timeout_s``; yield units that ended, with result or reason."""
+    def poll(self, timeout_s: float) -> Iterator[tuple[str, Result | str]]:
+        """Wait for news for at most ``timeout_s``; yield units that ended, with result or reason.
+
+        Raises:
+            HmtoolsError: if workers cannot load the job's function, or do not start.
+        """
         ready = multiprocessing.connection.wait([w.connection for w in self._workers], timeout_s)
         for worker in list(self._workers):
             if worker.connection in ready:
@@ -194,7 +198,7 @@ class _Pool:
             elif worker.process.exitcode is not None and not worker.connection.poll():
                 yield from self._died(worker)  # a process forked by the unit may hold the pipe open
 
-    def _heard(self, worker: _Worker, kind: str, text: str) -> Iterator[tuple[Unit, Result | str]]:
+    def _heard(self, worker: _Worker, kind: str, text: str) -> Iterator[tuple[str, Result | str]]:
         if kind == "broken":
             raise HmtoolsError(f"a worker process cannot load the job's function: {text}")
         unit, worker.unit = worker.unit, None
@@ -203,9 +207,9 @@ class _Pool:
         else:
             yield unit, Result.from_json(json.loads(text)) if kind == "done" else text
 
-    def _died(self, worker: _Worker) -> Iterator[tuple[Unit, Result | str]]:
+    def _died(self, worker: _Worker) -> Iterator[tuple[str, Result | str]]:
         unit, how = worker.unit, self._bury(worker)
-        if unit is not None and timed_out(self._setup.logs / f"{unit.id}.log"):
+        if unit is not None and timed_out(self._setup.logs / f"{unit}.log"):
             yield unit, f"timed out after {self._setup.unit_timeout} s"
         elif unit is not None:
             yield unit, f"its worker process ended: {how}"
@@ -230,7 +234,7 @@ class _Pool:
         worker.process.close()
         return how
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> Pool:
         return self
 
     def __exit__(

@@ -60,7 +60,7 @@ def preflight_facts(out: Path) -> dict[str, Any]:
     """
     trouble, ahead = _try_to_write(out)
     return {
-        "node": socket.gethostname(),
+        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),  # several may share one machine
         "python": platform.python_version(),
         "machine": platform.machine(),
         "hmtools": sys.modules[

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hmtools.engine.local import usable_cores
 from hmtools.engine.preflight import mark, preflight_facts, require_equal
 from hmtools.engine.worker import one_line
 
-__all__ = ["Node", "check_nodes", "joined", "needs_of", "nodes_for"]
+__all__ = ["Node", "ask_nodes", "check_nodes", "joined", "needs_of", "nodes_for"]
 
 JOIN_TIMEOUT_S = 30.0
 PREFLIGHT_TIMEOUT_S = 60.0
@@ -196,7 +196,6 @@ def check_nodes(out: Path, needs: Mapping[str, float]) -> None:
         UsageError: if there is none, or one of them cannot run the job: see :mod:`hmtools.engine.preflight`.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = nodes_for(needs)
     if not nodes:
@@ -205,6 +204,29 @@ def check_nodes(out: Path, needs: Mapping[str, float]) -> None:
             f"{_words(ray.cluster_resources())}"  # type: ignore[no-untyped-call]
         )
     mark(out)
+    facts, problems = [], []
+    for node, answer in ask_nodes(nodes, out):
+        if isinstance(answer, str):
+            problems.append(f"{node.host} {answer}")
+        elif answer is not None:
+            facts.append(answer)
+    if problems:
+        raise UsageError("these nodes of the Ray cluster cannot run units:\n  " + "\n  ".join(problems))
+    if not facts:
+        raise UsageError("every node of the Ray cluster was lost; start it again")
+    require_equal(preflight_facts(out), facts)
+
+
+def ask_nodes(nodes: Sequence[Node], out: Path) -> Iterator[tuple[Node, dict[str, Any] | str | None]]:
+    """Ask nodes for their :func:`preflight_facts`; yield those, what is wrong, or None for a lost node.
+
+    Args:
+        nodes: of the cluster that was joined.
+        out: folder to look at, which :func:`~hmtools.engine.preflight.mark` has marked.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     look = ray.remote(preflight_facts)
     asked = {
         look.options(
@@ -214,20 +236,16 @@ def check_nodes(out: Path, needs: Mapping[str, float]) -> None:
     }
     began = time.time()
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PREFLIGHT_TIMEOUT_S)
-    problems = [f"{asked[ref].host} did not answer within {time.time() - began:.0f} s" for ref in silent]
-    facts = []
+    for ref in silent:
+        yield asked[ref], f"did not answer within {time.time() - began:.0f} s"
     for ref in answered:
         try:
-            facts.append(ray.get(ref))
+            yield asked[ref], ray.get(ref)
         except ray.exceptions.RayTaskError as error:
-            problems.append(f"{asked[ref].host}: cannot run hmtools: {_cause(error)}")
+            yield asked[ref], f"cannot run hmtools: {_cause(error)}"
         except ray.exceptions.RayError as error:  # lost nodes stay listed for a while
-            log.warning("%s left the Ray cluster: %s", asked.pop(ref).host, one_line(error))
-    if problems:
-        raise UsageError("these nodes of the Ray cluster cannot run units:\n  " + "\n  ".join(problems))
-    if not asked:
-        raise UsageError("every node of the Ray cluster was lost; start it again")
-    require_equal(preflight_facts(out), facts)
+            log.warning("%s left the Ray cluster: %s", asked[ref].host, one_line(error))
+            yield asked[ref], None
 
 
 def _cause(error: Exception) -> str:

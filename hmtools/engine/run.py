@@ -24,6 +24,8 @@ from collections.abc import Iterator
 
 from hmtools.engine.job import Job, Outcome, Result, Unit
 from hmtools.engine.lease import Lease, acquire
+from hmtools.engine.slurm_store import Submission
+from hmtools.engine.slurm_watch import require_closed
 from hmtools.engine.state import FINALISE, State, now, owned_files
 from hmtools.engine.worker import one_line
 
@@ -35,33 +37,52 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def prepared(job: Job, *, overwrite: bool = False, break_lock: bool = False) -> Iterator[Run]:
+def prepared(
+    job: Job, *, overwrite: bool = False, break_lock: bool = False, ends: Submission | None = None
+) -> Iterator[Run]:
     """Take the job's lease, remove what dead writers left, compare the fingerprint, find what is left to do.
+
+    Units that ended in a submission to Slurm, which itself came to no end, are taken as they ended there.
 
     Args:
         job: the job.
         overwrite: first remove its state and every file that ``job.owns`` matches.
-        break_lock: take the lease even from a holder that looks alive.
+        break_lock: take the lease even from a holder that looks alive, and cancel a submission.
+        ends: the submission that this run brings to its end, and does not wait for.
 
     Raises:
-        LockedError: if another live writer holds the lease, or takes it in the meantime.
+        LockedError: if another live writer holds the lease, or takes it in the meantime, or if units of the
+            job are queued or running on Slurm.
         UsageError: if the folder holds work with another fingerprint, or cannot be made.
         OSError: if state cannot be written.
     """
     state = State(job.out)
     state.create()
     with acquire(state.root, break_lock=break_lock) as lease:
+        left = ends or require_closed(state.root, break_lock=break_lock)
         state.sweep()
         if overwrite:
             state.overwrite(job)
         state.claim_fingerprint(job)
-        yield Run(job, state, lease)
+        if left is not None:
+            _take_results(state, left, overwrite=overwrite)
+            if ends is None:
+                left.settle(by="overwrite" if overwrite else "rerun")
+        yield Run(job, state, lease, since=left.since if ends and left else None)
+
+
+def _take_results(state: State, submission: Submission, *, overwrite: bool) -> None:
+    """Mark the units that are done; those that failed are the caller's to run again or to report."""
+    for unit in submission.ended() if not overwrite else ():
+        outcome = submission.outcome(unit)
+        if isinstance(outcome, Result) and not state.missing(outcome):
+            state.write_done(outcome)
 
 
 class Run:
     """A held job: ``todo`` are the units to run, ``results`` and ``failed`` what became of them."""
 
-    def __init__(self, job: Job, state: State, lease: Lease) -> None:
+    def __init__(self, job: Job, state: State, lease: Lease, *, since: float | None = None) -> None:
         self.job = job
         self.state = state
         self.lease = lease
@@ -75,6 +96,8 @@ class Run:
                 self.results[unit.id] = result
         self.skipped = len(self.results)
         self._began = self._touched = time.monotonic()
+        if since is not None:  # what this run brings to its end began earlier
+            self._began -= max(0.0, time.time() - since)
         before = state.read_job()
         self._started = before.get("started") or now()
         self._seconds_before = float(before.get("seconds") or 0.0)

@@ -9,6 +9,7 @@
     failed/u00012.json why the unit's last attempt failed
     logs/u00012.log    what the unit's last attempt said
     finalised.json     all units are done and finalise ran to its end
+    slurm/0001/        what was submitted to Slurm, and what came of it (see slurm_store.py)
 
 Only the holder of the lease writes here (a unit's own log apart). All files but logs are atomic.
 """
@@ -28,8 +29,18 @@ from hmtools.core import atomic
 from hmtools.core.errors import LayoutError, UsageError
 from hmtools.engine.job import Job, Result
 from hmtools.engine.lease import Owner, read_owner
+from hmtools.engine.slurm_watch import with_submission
 
-__all__ = ["FINALISE", "JobFailure", "JobState", "JobStatus", "State", "find_jobs", "job_status"]
+__all__ = [
+    "FINALISE",
+    "JobFailure",
+    "JobState",
+    "JobStatus",
+    "State",
+    "failure_of",
+    "find_jobs",
+    "job_status",
+]
 
 FINALISE = "finalise"  # stands where a unit's id stands when finalise fails
 FOLDER = ".job"
@@ -37,7 +48,7 @@ _INPUTS = "inputs."  # of the fingerprint: {file: size and time}
 _TAIL_LINES = 15
 _TAIL_BYTES = 16384
 
-JobState = Literal["running", "finished", "failed", "interrupted", "pending"]
+JobState = Literal["queued", "running", "finished", "failed", "interrupted", "pending"]
 
 log = logging.getLogger(__name__)
 
@@ -278,8 +289,8 @@ class JobStatus:
     Attributes:
         name: the job's name.
         out: its folder.
-        state: running (a live lease), finished, failed, interrupted (it stopped, a rerun continues) or
-            pending (made, not begun).
+        state: queued (on Slurm), running (a live lease, or on Slurm), finished, failed, interrupted (it
+            stopped, a rerun continues) or pending (made, not begun).
         owner: who holds the lease; with state interrupted the holder that is gone.
         total: number of units.
         done: units that are done.
@@ -292,6 +303,8 @@ class JobStatus:
         command: what continues or retries it.
         started: first start, ISO 8601, UTC.
         updated: last change, ISO 8601, UTC.
+        slurm: what Slurm says about an open submission ("" = there is none).
+        left_s: seconds left on Slurm at the speed so far, where that can be said.
     """
 
     name: str
@@ -309,6 +322,8 @@ class JobStatus:
     command: str = ""
     started: str = ""
     updated: str = ""
+    slurm: str = ""
+    left_s: float | None = None
 
 
 def find_jobs(path: Path) -> list[JobStatus]:
@@ -334,7 +349,7 @@ def job_status(out: Path) -> JobStatus:
     done = [value for path in sorted((state.root / "done").glob("u*.json")) if (value := _read_json(path))]
     failed = [value for path in sorted((state.root / "failed").glob("*.json")) if (value := _read_json(path))]
     counts = [value.get("counts", {}) for value in done]
-    return JobStatus(
+    status = JobStatus(
         name=job.get("name", "?"),
         out=out,
         state=_job_state(state, owner, begun=bool(done or job.get("seconds")), failed=bool(failed)),
@@ -346,11 +361,14 @@ def job_status(out: Path) -> JobStatus:
         expected=job.get("expected", 0),
         rejected=sum(c.get("rejected", 0) for c in counts),
         seconds=job.get("seconds", 0.0),
-        failures=[_failure(state, value) for value in failed],
+        failures=[
+            failure_of(state.root, value.get("unit", "?"), value.get("reason", "?")) for value in failed
+        ],
         command=job.get("command", ""),
         started=job.get("started", ""),
         updated=job.get("updated", ""),
     )
+    return with_submission(status, state.root)
 
 
 def _job_state(state: State, owner: Owner | None, *, begun: bool, failed: bool) -> JobState:
@@ -365,9 +383,10 @@ def _job_state(state: State, owner: Owner | None, *, begun: bool, failed: bool) 
     return "interrupted" if begun else "pending"
 
 
-def _failure(state: State, value: Mapping[str, Any]) -> JobFailure:
-    path = state.log_path(value.get("unit", "?"))
-    return JobFailure(value.get("unit", "?"), value.get("reason", "?"), path, _tail(path))
+def failure_of(root: Path, unit: str, reason: str) -> JobFailure:
+    """Return a failed unit of the job whose state lies in ``root``, with the end of its log."""
+    path = State(root.parent).log_path(unit)
+    return JobFailure(unit, reason, path, _tail(path))
 
 
 def _tail(path: Path) -> list[str]:

@@ -32,6 +32,7 @@ __all__ = [
     "attempt",
     "bound",
     "captured",
+    "die_with_parent",
     "load",
     "log_to_stderr",
     "one_line",
@@ -203,7 +204,7 @@ def worker_main(connection: Connection, setup: WorkerSetup) -> None:
     up here; then for each ``(unit id, pickled unit)`` received one of ``("done", JSON of the result)`` and
     ``("failed", reason)``.
     """
-    _die_with_parent()
+    die_with_parent()
     # The driver alone decides what a signal means: a terminal or a cluster sends it to the whole group, and
     # a worker that followed it would look like a failed unit. The driver ends workers by SIGKILL.
     for number in STOP_SIGNALS:
@@ -226,7 +227,7 @@ def worker_main(connection: Connection, setup: WorkerSetup) -> None:
         connection.send(run_unit(fn, name, raw, setup))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """End this process when its parent is gone, also when that one was killed.
 
     The kernel's own signal works at once, even while a C library holds the interpreter; the thread does it

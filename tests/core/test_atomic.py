@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hmtools.core import atomic
 from hmtools.core.atomic import AtomicFile, file_sha256, fsync_dir, sweep, write_bytes, write_json, write_text
 
+HOST = socket.gethostname().partition(".")[0]
 DATA = b"0123456789" * 20
 
 
@@ -37,7 +39,7 @@ def test_file_appears_with_commit_only(tmp_path: Path) -> None:
         assert file.writable()
         assert file.write(DATA[:50]) == 50
         file.flush()
-        assert names(tmp_path) == [f".a.bin.{os.getpid()}.tmp"]
+        assert names(tmp_path) == [f".a.bin.{HOST}.{os.getpid()}.tmp"]
         assert file.write(memoryview(DATA)[50:]) == 150
         assert file.tell() == 200
     assert names(tmp_path) == ["a.bin"]
@@ -115,7 +117,7 @@ def test_no_failing_step_leaves_a_partial_file(
 @pytest.mark.parametrize("size", [10, 3 << 20])
 def test_full_disk(tmp_path: Path, size: int) -> None:
     """The real error: with few bytes the flush finds out, with many the write does."""
-    (tmp_path / f".a.bin.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (tmp_path / f".a.bin.{HOST}.{os.getpid()}.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught, AtomicFile(tmp_path / "a.bin") as file:
         file.write(b"x" * size)
     assert caught.value.errno == errno.ENOSPC
@@ -206,10 +208,10 @@ def test_sweep_removes_temporary_files_of_this_folder_only(tmp_path: Path) -> No
     for name in kept:
         (tmp_path / name).touch()
     for folder in (tmp_path, inside):
-        (folder / ".a.tar.4711.tmp").touch()
-    assert sweep(tmp_path) == [tmp_path / ".a.tar.4711.tmp"]
+        (folder / ".a.tar.node-7.4711.tmp").touch()
+    assert sweep(tmp_path) == [tmp_path / ".a.tar.node-7.4711.tmp"]
     assert names(tmp_path) == sorted([*kept, "sub"])
-    assert names(inside) == [".a.tar.4711.tmp"]
+    assert names(inside) == [".a.tar.node-7.4711.tmp"]
     file = AtomicFile(tmp_path / "mine.bin")
     assert sweep(tmp_path) == [file.temporary]
     with contextlib.suppress(OSError):

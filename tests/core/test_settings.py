@@ -23,6 +23,7 @@ from hmtools.core.settings import (
     RaySettings,
     Settings,
     SlurmSettings,
+    TrainSettings,
     load_settings,
     settings_files,
 )
@@ -215,10 +216,11 @@ def test_the_table_and_the_classes_agree(project: Path) -> None:
         "table": {dict[str, Any]},
         "text": {str},
     }
-    for prefix, cls in (("", Settings), ("slurm.", SlurmSettings), ("ray.", RaySettings)):
+    groups = {"slurm.": SlurmSettings, "ray.": RaySettings, "train.": TrainSettings}
+    for prefix, cls in {"": Settings, **groups}.items():
         hints = get_type_hints(cls)
         for field in dataclasses.fields(cls):
-            if cls is Settings and field.name in {"slurm", "ray", "origins"}:
+            if cls is Settings and field.name in {"slurm", "ray", "train", "origins"}:
                 continue
             row = SETTINGS[prefix + field.name]
             names.append(row.name)

@@ -29,6 +29,7 @@ def test_choice_follows_the_settings_and_the_caller() -> None:
     assert EngineChoice.of(settings, workers=0).workers == 0
     assert EngineChoice.of(settings, workers=5).workers == 5
     assert choice().unit_timeout is None
+    assert (choice().wait, EngineChoice.of(settings, wait=True).wait) == (False, True)
 
 
 def test_local_jobs_get_workers_and_the_time_limit(out: Path) -> None:
@@ -65,6 +66,9 @@ def test_options_of_the_command_line() -> None:
     assert settings.unit_timeout == 60
     with pytest.raises(UsageError, match="--address head:6379: only with --engine ray, not with local"):
         engine_settings(address="head:6379")
+    assert engine_settings(engine="slurm", wait=True).engine == "slurm"
+    with pytest.raises(UsageError, match="--wait: only with --engine slurm; local waits in any case"):
+        engine_settings(wait=True)
     with pytest.raises(UsageError, match="engine must be one of local, ray, slurm"):
         engine_settings(engine="spark")
     with pytest.raises(UsageError, match="unit_timeout must be a whole number from 1 on"):
@@ -73,8 +77,9 @@ def test_options_of_the_command_line() -> None:
 
 def test_clusters_are_imported_only_when_they_are_used() -> None:
     code = (
-        f"import sys, {launch.__name__}, hmtools.cli.app, hmtools.engine.ray_units\n"
-        "sys.exit(' '.join({'ray', 'submitit', 'torch'} & set(sys.modules)) or 0)"
+        f"import sys, {launch.__name__}, hmtools.cli.app\n"
+        "import hmtools.engine.ray_units, hmtools.engine.slurm_submit\n"
+        "sys.exit(' '.join({'ray', 'submitit', 'cloudpickle', 'torch'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

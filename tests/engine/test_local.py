@@ -189,7 +189,7 @@ def test_script_without_a_guard_gets_a_hint(out: Path) -> None:
 
 def test_idle_worker_that_dies_takes_nothing_with_it(out: Path) -> None:
     """One worker is killed while the other, slower one works; the next unit finds it dead."""
-    with local._Pool(WorkerSetup.of(make_job(out, [{}]), out)) as pool:
+    with local.Pool(WorkerSetup.of(make_job(out, [{}]), out)) as pool:
         out.mkdir(exist_ok=True)
         pool.grow(1)
         wait_for(lambda: list(pool.poll(0.1)) or pool.idle())
@@ -204,7 +204,7 @@ def test_idle_worker_that_dies_takes_nothing_with_it(out: Path) -> None:
         assert second is not None
         second.process.kill()
         second.process.join()
-        assert not pool.give(second, make_job(out, [{}]).units[0])
+        assert not pool.give(second, "u00000", b"")
 
 
 @pytest.mark.parametrize("how", ["-m", "script", "-c"])

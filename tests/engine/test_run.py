@@ -18,9 +18,9 @@ from hmtools.engine.state import State, job_status
 from tests.engine.engine_units import finalised, make, make_job, outputs, runs
 
 
-def run(job: Job, **options: bool) -> Outcome:
+def run(job: Job, *, overwrite: bool = False, break_lock: bool = False) -> Outcome:
     """The simplest engine there is."""
-    with prepared(job, **options) as current:
+    with prepared(job, overwrite=overwrite, break_lock=break_lock) as current:
         for unit in current.todo:
             current.begin(unit)
             current.settle(unit, job.fn(unit))

@@ -1,0 +1,31 @@
+"""Submitting, as far as it goes without a cluster: tests/slurm has the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hmtools.core.errors import UsageError
+from hmtools.core.settings import load_settings
+from hmtools.engine.slurm_submit import _clean_environment, run_slurm
+from tests.engine.engine_units import make_job
+from tests.engine.slurm_files import no_slurm as no_slurm
+
+
+@pytest.mark.usefixtures("no_slurm")
+def test_a_host_without_slurm(out: Path) -> None:
+    with pytest.raises(UsageError, match="no sbatch and srun here; run this on a login node"):
+        run_slurm(make_job(out, [{}]), load_settings().slurm)
+    assert not out.exists()
+
+
+def test_an_allocation_around_us_is_hidden_from_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_CPUS_PER_TASK", "SLURMD_NODENAME", "SLURM_CONF", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "x")
+    before = dict(os.environ)
+    with _clean_environment():
+        left = {name for name in os.environ if name.startswith(("SLURM", "SBATCH"))}
+        assert left == {"SLURM_CONF", "SBATCH_ACCOUNT"}
+    assert dict(os.environ) == before
