@@ -2,8 +2,9 @@
 
 A command is a function named like it, in the module :data:`COMMANDS` names; its parameters (Typer's
 ``Annotated``) and docstring make its help. Where that module also has a table ``SUBCOMMANDS`` (name ->
-function), the command is a group of those, and its own function gives the help. A module is imported when
-its command is used, so ``hmtools --help`` stays as fast as this file, whatever the commands need.
+function), the command is a group of those, and its own function gives the help; with ``RUNS_ALONE`` that
+function is also run where none of them follows. A module is imported when its command is used, so ``hmtools
+--help`` stays as fast as this file, whatever the commands need.
 """
 
 from __future__ import annotations
@@ -27,11 +28,19 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "synth": ("hmtools.cli.synth", "Make a small synthetic dataset in its official layout."),
         "demo": ("hmtools.cli.demo", "Make, convert, check and show a tiny dataset."),
     },
+    "Train": {
+        "train": ("hmtools.cli.train", "Train a model by a recipe, or show what that would do."),
+        "recipes": ("hmtools.cli.recipes", "Training recipes: list, show, copy, check."),
+    },
     "Look": {
         "inspect": ("hmtools.cli.inspect", "What shards hold, in numbers."),
         "view": ("hmtools.cli.view", "A page of pictures with boxes and skeletons."),
         "validate": ("hmtools.cli.validate", "Check everything shards claim."),
         "jobs": ("hmtools.cli.jobs", "State of running and past jobs, and their failures."),
+    },
+    "Benchmarks": {
+        "bench": ("hmtools.cli.bench", "Predictions against a test set, by a named protocol."),
+        "report": ("hmtools.cli.report", "Results beside each other and beside published ones."),
     },
     "Set-up": {
         "body": ("hmtools.cli.body", "Body-model files: found, checked, cleaned; a free stand-in."),
@@ -61,7 +70,10 @@ class _LazyCommand(TyperCommand):
         function, below = getattr(module, str(self.name)), getattr(module, "SUBCOMMANDS", {})
         real = typer.Typer(add_completion=False, **_PLAIN)
         if below:
-            real.callback(context_settings=_CONTEXT, no_args_is_help=True)(function)
+            alone = bool(getattr(module, "RUNS_ALONE", False))
+            real.callback(context_settings=_CONTEXT, no_args_is_help=True, invoke_without_command=alone)(
+                function
+            )
             for name, subcommand in below.items():
                 real.command(name, context_settings=_CONTEXT)(subcommand)
         else:

@@ -9,6 +9,9 @@ __all__ = [
     "image_policies",
     "layouts",
     "model_formats",
+    "protocol_ids",
+    "testset_words",
+    "training_recipes",
     "weight_names",
 ]
 
@@ -56,3 +59,25 @@ def weight_names(incomplete: str) -> list[str]:
 
     names = {*PUBLISHED, *(item.name for item in weights_in(weights_folder()))}
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def training_recipes(incomplete: str) -> list[str]:
+    """Shipped recipes that train something."""
+    from hmtools.train.recipe_files import training_names
+
+    return [name for name in training_names() if name.startswith(incomplete)]
+
+
+def testset_words(incomplete: str) -> list[str]:
+    """Test sets as people write them, and ``all`` of MPE."""
+    from hmtools.bench.testsets import ALL_SETS, testset_names
+
+    names = [*testset_names().values(), ALL_SETS]
+    return [name for name in names if name.lower().startswith(incomplete.lower())]
+
+
+def protocol_ids(incomplete: str) -> list[str]:
+    """Protocols of any test set."""
+    from hmtools.bench.protocols.registry import all_protocols
+
+    return sorted({kind.id for kind in all_protocols() if kind.id.startswith(incomplete)})

@@ -1,0 +1,126 @@
+"""``hmtools train`` up to its start: the plan, what is missing, and what is handed over."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hmtools.cli.train import train
+from hmtools.core.errors import CheckpointError, HmtoolsError, LayoutError, RecipeError, UsageError
+from hmtools.train.options import TrainOptions
+from hmtools.train.plan import TrainPlan
+from hmtools.train.recipe import Recipe
+from tests.train.manifests import pretend_converted
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, TrainPlan, TrainOptions]]:
+    """What is handed over to the start of a training, which does nothing."""
+    calls: list[Any] = []
+    module = types.ModuleType("hmtools.train.start")
+    module.start = lambda *arguments: calls.append(arguments)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hmtools.train.start", module)
+    return calls
+
+
+def refused(kind: type[HmtoolsError], call: Callable[[], None]) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_a_plan_of_the_default_needs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    train(gpus=16, plan=True)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "smplerx/h32: SMPLer-X H, 32 sets"
+    assert "mscoco/train2017 not converted 149,813 (official) 1 149,813 140,625" in lines
+    assert "ubody/intra_train not converted 71,299 (official) at every 10 10 71,299 140,625" in lines
+    assert "bedlam/training no converter in this version 951,100 (SMPLer-X) 5 190,220 140,625" in lines
+    assert "global batch 256 = 16 gpus x 16 x accumulation 1" in lines
+    assert "17,578 steps an epoch, 10 epochs, 175,780 steps" in lines
+    assert "checkpoint of 7.9 GB for 661,827,096 weights, every 1,000 steps; 3 are kept" in lines
+    assert "get them at https://github.com/ViTAE-Transformer/ViTPose (Apache-2.0)" in lines
+    assert lines[-1] == "Nothing was started."
+    assert not list(Path().iterdir())
+
+
+def test_the_setting_names_the_recipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HMTOOLS_TRAIN_RECIPE", "smplerx/tiny/demo")
+    train(plan=True, as_json=True)
+    assert json.loads(capsys.readouterr().out)["recipe"] == "smplerx/tiny/demo"
+    train("smplerx/published/b5", plan=True)
+    shown = capsys.readouterr().out
+    assert "(assumed: published is the batch of one gpu, not their number)" in shown
+    assert "reproduces faults of the published code: face_eyes, " in shown
+
+
+def test_a_plan_with_shards(capsys: pytest.CaptureFixture[str]) -> None:
+    pretend_converted(Path("shards"), "mscoco/train2017", 2000)
+    pretend_converted(Path("other"), "agora/train", 3000)
+    train("smplerx/h5", plan=True, allow_missing=True)
+    shown = capsys.readouterr().out
+    assert "2,000" in shown
+    assert "the shares of 4 sets go to those that are there" in shown
+    train("smplerx/h5", plan=True, shards=Path("other"), init="random", change=["run.epochs=2"], as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    rows = {row["set"]: row for row in facts["sets"]}
+    assert (rows["agora/train"]["state"], rows["agora/train"]["people"]) == ("converted", 3000)
+    assert rows["mscoco/train2017"]["convert"] == "hmtools convert mscoco --split train2017"
+    assert (facts["steps"], facts["weights"], facts["weights_problem"]) == (2 * 2929, None, None)
+
+
+def test_a_start_without_shards_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, started: list[tuple[Recipe, TrainPlan, TrainOptions]]
+) -> None:
+    pretend_converted(Path("shards"), "agora/train", 3000)
+    monkeypatch.setattr(sys, "argv", ["/bin/hmtools", "train", "smplerx/h5", "--gpus", "16"])
+    said = refused(LayoutError, lambda: train("smplerx/h5", gpus=16))
+    assert "  hmtools convert mscoco --split train2017\n" in said
+    assert "  hmtools train smplerx/h5 --gpus 16 --allow-missing\n" in said
+    said = refused(CheckpointError, lambda: train("smplerx/h5", gpus=16, allow_missing=True))
+    assert said.endswith("Or start from drawn weights:\n  hmtools train smplerx/h5 --gpus 16 --init random")
+    said = refused(LayoutError, lambda: train("smplerx/h5", shards=Path("none")))
+    assert "  hmtools convert mscoco --split train2017 --out none\n" in said
+    assert not started
+
+
+def test_what_is_handed_over(started: list[tuple[Recipe, TrainPlan, TrainOptions]]) -> None:
+    for name in ("mscoco/train2017", "ehf/test"):
+        pretend_converted(Path("shards"), name, 100)
+    train("smplerx/tiny/demo", procs=2, change=["optim.lr=1e-2"], workers=1)
+    ((recipe, plan, options),) = started
+    assert (recipe.optim.lr, plan.recipe) == (1e-2, recipe)
+    assert (plan.batch.gpus, plan.batch.accumulation, options.device) == (2, 1, "cpu")
+    assert options.out == Path.cwd() / "runs/train/smplerx-tiny-demo"
+    assert (options.shards, options.workers) == (Path.cwd() / "shards", 1)
+    train("smplerx/tiny/demo", gpus=1, out=Path("here"))
+    assert (started[1][1].batch.accumulation, started[1][2].out, started[1][2].device) == (
+        2,
+        Path("here"),
+        "auto",
+    )
+
+
+def test_what_cannot_be_meant() -> None:
+    assert "did you mean 'smplerx/h32'" in refused(RecipeError, lambda: train("smplerx/h33", plan=True))
+    said = refused(UsageError, lambda: train(gpus=12, plan=True))
+    assert "nearest: --gpus 8 or --gpus 16" in said
+    assert "nearest: --procs 2" in refused(UsageError, lambda: train("smplerx/tiny/demo", procs=3))
+    assert "give one" in refused(UsageError, lambda: train(gpus=1, procs=1))
+    said = refused(RecipeError, lambda: train(change=["optim.lrr=1"], plan=True))
+    assert said == "smplerx/h32: unknown key 'optim.lrr'; did you mean 'lr'?"
