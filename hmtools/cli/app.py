@@ -32,6 +32,11 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "train": ("hmtools.cli.train", "Train a model by a recipe, or show what that would do."),
         "recipes": ("hmtools.cli.recipes", "Training recipes: list, show, copy, check."),
     },
+    "Predict": {
+        "infer": ("hmtools.cli.infer", "People of shards, images and videos, by a trained network."),
+        "render": ("hmtools.cli.render", "Pictures and videos of predictions, without predicting again."),
+        "export": ("hmtools.cli.export", "Predictions as npz, AMASS, meshes or animated glTF."),
+    },
     "Look": {
         "inspect": ("hmtools.cli.inspect", "What shards hold, in numbers."),
         "view": ("hmtools.cli.view", "A page of pictures with boxes and skeletons."),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtools.cli.agora_submission import agora_submission
-from hmtools.cli.complete import protocol_ids, testset_words
+from hmtools.cli.bench_model import measured
+from hmtools.cli.complete import model_words, protocol_ids, testset_words
 
 if TYPE_CHECKING:
     from hmtools.bench.doctor import Diagnosis
@@ -40,6 +41,14 @@ def bench(
             help="File or folder: ours, SMPLer-X's, AGORA's, a generic npz; or a folder of one per set."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights or a training run that predicts first, what is not there yet; default, without "
+            "--predictions: the newest finished run, else official weights.",
+            autocompletion=model_words,
+        ),
+    ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(help="Default: smplerx@1, which MPE is defined by.", autocompletion=protocol_ids),
@@ -61,13 +70,14 @@ def bench(
     \b
     Examples:
       hmtools bench --testset 3DPW --predictions runs/infer/h32
-      hmtools bench --testset all --predictions runs/infer/h32 --device cuda
+      hmtools bench --testset all --model runs/train/smplerx-h32 --device cuda
       hmtools bench --testset 3DPW --protocol spin --predictions smpl.parquet
       hmtools bench doctor shards/ehf/test
       hmtools bench agora-submission runs/infer/h32 --out h32.zip
     """  # noqa: D301 - \b keeps the lines of an example apart
     if ctx.invoked_subcommand is not None:
         return
+    from hmtools.bench.run import mean_primary_error
     from hmtools.bench.testsets import chosen_protocols
     from hmtools.core.errors import UsageError
     from hmtools.core.settings import load_settings
@@ -76,25 +86,14 @@ def bench(
         raise UsageError("say what to measure on: --testset 3DPW, EHF, AGORA, EgoBody, UBody or all")
     settings = load_settings()
     chosen = chosen_protocols(testset, protocol)
-    path = _predictions(predictions, testset)
     _check_device(device)
     found = _open(chosen, settings.shards_root if shards is None else shards)
+    path = measured(predictions, model, testset, found, settings, quiet=as_json)
     folder = out or settings.runs_root / "bench" / _stem(path)
     results = _run(found, path, folder, device, settings, quiet=as_json)
+    if len(chosen) > 1:  # of those that there are: a partial mean
+        mean_primary_error(results, folder)
     _tell(results, folder, as_json=as_json)
-
-
-def _predictions(given: Path | None, testset: str) -> Path:
-    """What to measure. The one place where a model that predicts first will come in."""
-    from hmtools.core.errors import UsageError
-
-    if given is not None:
-        return given
-    raise UsageError(
-        "say what to measure: --predictions FILE or folder. The two ways to get one:\n"
-        f"  hmtools bench --testset {testset} --predictions predictions.parquet   (any method's)\n"
-        f"  hmtools bench --testset {testset} --predictions FOLDER   (npz of SMPLer-X, pickles of AGORA)"
-    )
 
 
 def _stem(path: Path) -> str:
@@ -165,14 +164,15 @@ def _run(
         raise UsageError("\n".join(unread))
     for line in unread:
         typer.echo(f"left out: {line}", err=True)
-    if len(results) > 1:
-        run.mean_primary_error(results, out)
     return results
 
 
 def _own(path: Path, kind: type[Protocol], among: Opened) -> Path:
     """Predictions of one set: ``<set>/`` or ``<set>.parquet`` in a folder of several, else all of them."""
     own = _places(path, kind)
+    split = path / kind.dataset / kind.splits[0]
+    if len(kind.splits) == 1 and split.is_dir():
+        return split
     apart = any(place.exists() for other, _ in among for place in _places(path, other))
     return next((place for place in own if place.exists()), own[0] if apart else path)
 
@@ -202,9 +202,17 @@ def _tell(results: Sequence[BenchResult], out: Path, *, as_json: bool) -> None:
     for result in results:
         counted = ", ".join(f"{count:,} {status}" for status, count in sorted(result.statuses.items()))
         typer.echo(f"{result.facts.testset} by {result.facts.protocol}: {counted}")
-        for note in result.notes:
-            typer.echo(f"  {note}")
+    if kept := _kept(out, [result.report.parent.name for result in results]):
+        typer.echo(f"{out}: holds what earlier runs measured as well: {', '.join(kept)}", err=True)
     typer.echo(f"{out}: tables of people and figures; `hmtools report {out} --out page.html` shows them")
+
+
+def _kept(out: Path, done: Sequence[str]) -> list[str]:
+    """Results in a folder that are not of this run: a report of the folder joins them to those that are."""
+    from hmtools.bench.published import MPE
+
+    there = sorted(path.parent.name for path in out.glob("*/report.parquet"))
+    return [name for name in there if name not in (*done, MPE)]
 
 
 def _doctor(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 __all__ = [
     "conventions",
     "convertible",
     "dataset_names",
+    "detectors",
+    "export_kinds",
     "image_policies",
     "layouts",
     "model_formats",
+    "model_words",
+    "precisions",
     "protocol_ids",
+    "render_views",
     "testset_words",
     "training_recipes",
     "weight_names",
@@ -40,6 +47,13 @@ def model_formats(incomplete: str) -> list[str]:
     return [name for name in ("npz", "pkl") if name.startswith(incomplete)]
 
 
+def detectors(incomplete: str) -> list[str]:
+    """What finds people in images and videos."""
+    from hmtools.infer.detectors.base import AUTO, detector_names
+
+    return [name for name in (AUTO, *detector_names()) if name.startswith(incomplete)]
+
+
 def image_policies(incomplete: str) -> list[str]:
     """What ``--images`` takes for every dataset."""
     return [name for name in ("crop", "full", "none") if name.startswith(incomplete)]
@@ -59,6 +73,34 @@ def weight_names(incomplete: str) -> list[str]:
 
     names = {*PUBLISHED, *(item.name for item in weights_in(weights_folder()))}
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def model_words(incomplete: str) -> list[str]:
+    """What can predict people: weights that are there, and finished training runs."""
+    from hmtools.core.settings import load_settings
+    from hmtools.models.weights_folder import weights_in
+
+    settings = load_settings()
+    runs = sorted(settings.runs_root.glob("train/*/final.safetensors"))
+    names = [item.name for item in weights_in(settings.checkpoints)]
+    folders = [os.path.relpath(path.parent) for path in runs]
+    return [name for name in (*dict.fromkeys(names), *folders) if name.startswith(incomplete)]
+
+
+def precisions(incomplete: str) -> list[str]:
+    """Of a network's passes."""
+    return [name for name in ("fp32", "bf16") if name.startswith(incomplete)]
+
+
+def render_views(incomplete: str) -> list[str]:
+    """What ``render`` takes."""
+    return [name for name in ("overlay", "side", "multiview") if name.startswith(incomplete)]
+
+
+def export_kinds(incomplete: str) -> list[str]:
+    """What ``export --to`` takes."""
+    names = ("tracks", "amass", "ply", "obj", "glb", "gltf")
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def training_recipes(incomplete: str) -> list[str]:

@@ -78,7 +78,7 @@ def _print_reports(reports: Sequence[SetReport]) -> None:
         done = {split.plan.task.split for split in report.reports}
         if report.error:
             lost = [split for split in report.found.splits if split not in done]
-            rows += [[f"{report.found.name}/{split}", "failed", *[""] * 7] for split in lost]
+            rows += [[f"{report.found.name}/{split}", "not converted", *[""] * 7] for split in lost]
         rows += [
             [f"{report.found.name}/{split}", _gap(report.found, split), *[""] * 7]
             for split in report.found.missing

@@ -16,13 +16,13 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
     recipe: Annotated[str, typer.Option(help="A shipped demo recipe.")] = "demo/world",
 ) -> None:
-    """Synthesise small datasets in their official layouts, convert them, validate the shards, show them.
+    """Run the whole chain on synthetic data: convert, validate, train, predict, benchmark, report.
 
     \b
     Example:
       hmtools demo --out demo
     """  # noqa: D301 - \b keeps Typer from joining the lines
-    from hmtools.convert.demo import run_demo
+    from hmtools.demo.run import run_demo
     from hmtools.core.log import format_duration, show, table
 
     made = run_demo(recipe, out, lambda line: typer.echo(line, err=True))

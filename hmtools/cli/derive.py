@@ -56,7 +56,8 @@ def derive(
             )
             code = max(code, outcome.exit_code)
             found[str(folder)] = {"records": outcome.count("records"), "filled": outcome.count("filled"),
-                                  "failed": outcome.failed, "interrupted": outcome.interrupted}  # fmt: skip
+                                  "failed": outcome.failed, "interrupted": outcome.interrupted,
+                                  "submitted": list(outcome.submitted)}  # fmt: skip
             if not as_json:
                 _report(folder, found[str(folder)])
             if outcome.interrupted:
@@ -69,6 +70,9 @@ def derive(
 def _report(folder: Path, facts: dict[str, object]) -> None:
     from hmtools.humandata.manifest import read_manifest
 
+    if facts["submitted"]:
+        typer.echo(f"{folder}: not done; run the same command again when its Slurm jobs are over")
+        return
     if facts["failed"] or facts["interrupted"]:
         typer.echo(f"{folder}: not done; run the same command again to continue")
         return

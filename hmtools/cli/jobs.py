@@ -98,11 +98,11 @@ def _facts(job: JobStatus) -> dict[str, Any]:
 
 
 def _print(found: list[JobStatus]) -> None:
-    from hmtools.core.log import format_duration, show, table
+    from hmtools.core.log import format_duration, format_rate, show, table
 
     rows = []
     for job in found:
-        rate = f"{job.records / job.seconds:.0f}/s" if job.seconds and job.records else ""
+        rate = f"{format_rate(job.records / job.seconds)}/s" if job.seconds and job.records else ""
         rows.append([
             job.name, job.state, f"{job.done}/{job.total}", job.failed, job.records, job.rejected, rate,
             format_duration(job.seconds),
@@ -123,7 +123,7 @@ def _print_open(job: JobStatus) -> None:
     elif job.owner is not None and job.state == "running":
         alive = format_duration(max(0.0, time.time() - job.owner.heartbeat))
         typer.echo(
-            f"{job.name}: running on {job.owner.host}, pid {job.owner.pid}, since {job.owner.since}, "
+            f"{job.name}: running on {job.owner.place}, since {job.owner.since}, "
             f"last sign of life {alive} ago"
         )
     for failure in job.failures[:_SHOWN]:

@@ -13,6 +13,9 @@ from hmtools.cli import complete
 from hmtools.cli.engine_options import Address, Engine
 
 if TYPE_CHECKING:
+    from hmtools.train.ending import Ending
+    from hmtools.train.launch_slurm import Submitted
+    from hmtools.train.options import TrainOptions
     from hmtools.train.plan import TrainPlan
 
 __all__ = ["train"]
@@ -107,7 +110,30 @@ def train(
         break_lock=break_lock,
         command=command,
     )
-    start(resolved, found, options)
+    _tell(resolved.name, start(resolved, found, options), options)
+
+
+def _tell(name: str, how: Ending | Submitted, options: TrainOptions) -> None:
+    """Print how the training ended, or where it goes on; ends with 130 if it was stopped."""
+    import math
+    import shlex
+
+    from hmtools.train.ending import Ending
+
+    command = shlex.join(options.command)
+    if not isinstance(how, Ending):
+        typer.echo(f"{name}: Slurm job {how.job} trains it in {options.out}")
+        typer.echo(f"follow: tail -F {how.log}\ncancel: scancel {how.job}")
+        return
+    if not how.finished:
+        typer.echo(f"{name}: stopped after step {how.step:,} of {how.steps:,}, which is saved")
+        typer.echo(f"continue: {command}")
+        raise typer.Exit(130)
+    best = "" if math.isnan(how.best) else f", best validation {how.best:.2f}"
+    typer.echo(f"{name}: finished after {how.steps:,} steps{best}")
+    for file in ("final", "best"):
+        if (path := options.out / f"{file}.safetensors").is_file():
+            typer.echo(f"{file} weights: {path}")
 
 
 def _processes(gpus: int | None, procs: int | None) -> int | None:

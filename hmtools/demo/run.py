@@ -1,27 +1,39 @@
-"""The main job on embedded defaults: synthesise a world, convert it, validate the shards, show them."""
+"""The demo: synthetic downloads → shards → a small training → predictions → benchmarks → a page.
+
+Every step is the command that its line names, called in this process. Bodies are the licence-free stand-in
+throughout, so its figures say that the chain works, and nothing about a method.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hmtools.bench.protocols.registry import get_protocol
+from hmtools.bench.results import REPORT, read_runs
+from hmtools.bench.run import BenchResult, bench, mean_primary_error, open_testset
+from hmtools.bench.source import open_predictions
 from hmtools.convert.run import convert
 from hmtools.convert.validate import validate_split
 from hmtools.core.atomic import write_text
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.core.recipes import load_recipe
+from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.local import usable_cores
+from hmtools.humandata.predictions import PREDICTIONS
+from hmtools.infer.shards_run import infer_shards
 from hmtools.shards.reader import Shards
 from hmtools.shards.sheet import write_sheet
 from hmtools.synth import make_miniature
 
 __all__ = ["Made", "run_demo"]
 
-_MARKER = ".hmtools-demo"  # says that a folder is ours to empty
+_MARKER = ".hmtools-demo"
+_FOLDERS = ("raw", "shards", "runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,74 +46,190 @@ class Made:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Demo:
+    """A demo under way.
+
+    Attributes:
+        worlds: of the recipe: a dataset, its miniature, which splits are shown and which test set it is.
+        training: recipe and changes, or None: the demo ends with the shards.
+        out: the demo's folder.
+        settings: resolved, the engine local.
+    """
+
+    worlds: list[dict[str, Any]]
+    training: dict[str, Any] | None
+    out: Path
+    settings: Settings
+
+    @property
+    def shards(self) -> Path:
+        return self.out / "shards"
+
+    @property
+    def runs(self) -> Path:
+        return self.out / "runs"
+
+
 def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
     """Run a demo recipe below ``out``, which is emptied first if an earlier demo made it.
+
+    Args:
+        recipe: a shipped demo recipe.
+        out: gets ``raw``, ``shards``, ``runs`` and pages.
+        say: told what is done next, a line per step.
+
+    Returns:
+        What was made, in order.
 
     Raises:
         UsageError: if ``out`` holds something else.
         HmtoolsError: if a step fails or the shards do not validate.
     """
-    worlds, out = load_recipe(recipe)["worlds"], out.resolve()
-    raw, shards = _prepare(out)
+    content, out = load_recipe(recipe), out.resolve()
+    _prepare(out)
+    settings = replace(load_settings(), engine="local")
+    demo = _Demo(content["worlds"], content.get("training"), out, settings)
+    steps = [
+        ("hmtools synth: downloads in their official layouts (first time: makes the stand-in body)", _synth),
+        ("hmtools convert: shards of each", _convert),
+        ("hmtools validate: every byte of them is read again", _validate),
+        ("hmtools view: contact sheets", _view),
+    ]
+    if demo.training is not None:
+        steps += [
+            (f"hmtools train {demo.training['recipe']} --procs 1", _train),
+            ("hmtools infer: its predictions for the test sets", _infer),
+            ("hmtools bench --testset all: errors, and their mean (MPE)", _bench),
+            ("hmtools report: a page of them", _report),
+        ]
     made: list[Made] = []
-    folders: list[tuple[Path, int]] = []
-    names = " and ".join(world["dataset"] for world in worlds)
-
-    say(f"1/4 a synthetic world in the official layouts of {names} (first time: makes its stand-in body)")
-    made += [_synthesised(raw / world["dataset"], world) for world in worlds]
-
-    say(f"2/4 hmtools convert {names}, each from {raw} to {shards}")
-    for world in worlds:
-        steps, converted = _converted(world["dataset"], raw, shards, f"hmtools demo --out {out}")
-        made += steps
-        folders += [(folder, world["view"]["people"]) for folder in converted]
-
-    say(f"3/4 hmtools validate {shards}")
-    began = time.perf_counter()
-    results = [validate_split(folder, workers=usable_cores()) for folder, _ in folders]
-    if problems := [problem for result in results for problem in result.problems]:
-        raise HmtoolsError(f"the shards do not validate: {problems[0]}")
-    checked = f"{sum(r.records for r in results)} records read again, no problem"
-    made.append(Made("validation", checked, shards, time.perf_counter() - began))
-
-    say(f"4/4 hmtools view {folders[-1][0]}")
-    for folder, people in folders:
+    for number, (title, step) in enumerate(steps, start=1):
+        say(f"{number}/{len(steps)} {title}")
         began = time.perf_counter()
-        page = out / f"contact_sheet_{folder.parent.name}_{folder.name}.html"
-        write_sheet(Shards(folder), page, people=people)
-        made.append(Made("contact sheet", f"up to {people} people", page, time.perf_counter() - began))
+        for item in step(demo):
+            now = time.perf_counter()
+            made.append(replace(item, seconds=now - began))
+            began = now
     return made
 
 
-def _synthesised(root: Path, world: dict[str, Any]) -> Made:
-    began = time.perf_counter()
-    synth = dict(world["synth"])
-    make_miniature(world["dataset"], root, **synth)
-    numbers = f"{synth['frames']} images, {synth['people']} people each, {len(synth['splits'])} splits"
-    return Made("synthetic download", numbers, root, time.perf_counter() - began)
-
-
-def _converted(name: str, raw: Path, shards: Path, command: str) -> tuple[list[Made], list[Path]]:
-    began = time.perf_counter()
-    reports = convert(name, root=raw / name, out=shards, overwrite=True, command=command)
-    if not all(report.outcome.ok for report in reports):
-        raise HmtoolsError(f"the conversion of {name} failed; see `hmtools jobs {shards}`")
-    seconds = (time.perf_counter() - began) / len(reports)
-    made = []
-    for report in reports:
-        outcome, task = report.outcome, report.plan.task
-        counts = f"{outcome.count('records')} records, {outcome.count('images')} images ({task.images})"
-        made.append(Made("shards", counts, task.out, seconds))
-    return made, [report.plan.task.out for report in reports]
-
-
-def _prepare(out: Path) -> tuple[Path, Path]:
+def _prepare(out: Path) -> None:
     if out.exists() and not (out / _MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             f"{out} is a file or holds other files; give --out a new folder, or one that an earlier demo made"
         )
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / _MARKER, "made by `hmtools demo`; the next demo empties raw/ and shards/\n")
-    for name in ("raw", "shards"):
+    folders = ", ".join(f"{name}/" for name in _FOLDERS)
+    write_text(out / _MARKER, f"made by `hmtools demo`; the next demo empties {folders}\n")
+    for name in _FOLDERS:
         shutil.rmtree(out / name, ignore_errors=True)
-    return out / "raw", out / "shards"
+
+
+def _synth(demo: _Demo) -> Iterator[Made]:
+    for world in demo.worlds:
+        synth, root = dict(world["synth"]), demo.out / "raw" / world["dataset"]
+        make_miniature(world["dataset"], root, **synth)
+        yield Made("synthetic download", f"{world['dataset']}, {synth['frames']} images a split", root, 0)
+
+
+def _convert(demo: _Demo) -> Iterator[Made]:
+    command = f"hmtools demo --out {demo.out}"
+    for world in demo.worlds:
+        name = world["dataset"]
+        reports = convert(
+            name, root=demo.out / "raw" / name, out=demo.shards, splits=world["synth"]["splits"],
+            overwrite=True, command=command, workers=0, progress=False,
+        )  # fmt: skip
+        for report in reports:
+            outcome, task = report.outcome, report.plan.task
+            if not outcome.ok:
+                raise HmtoolsError(f"the conversion of {name} failed; see `hmtools jobs {demo.shards}`")
+            numbers = f"{outcome.count('records')} records, {outcome.count('images')} images ({task.images})"
+            yield Made("shards", numbers, task.out, 0)
+
+
+def _splits(demo: _Demo, world: dict[str, Any]) -> list[Path]:
+    return sorted(path.parent for path in (demo.shards / world["dataset"]).glob("*/manifest.json"))
+
+
+def _validate(demo: _Demo) -> Iterator[Made]:
+    folders = [folder for world in demo.worlds for folder in _splits(demo, world)]
+    results = [validate_split(folder, workers=usable_cores()) for folder in folders]
+    if problems := [problem for result in results for problem in result.problems]:
+        raise HmtoolsError(f"the shards do not validate: {problems[0]}")
+    checked = f"{sum(r.records for r in results)} records read again, no problem"
+    yield Made("validation", checked, demo.shards, 0)
+
+
+def _view(demo: _Demo) -> Iterator[Made]:
+    for world in demo.worlds:
+        for folder in _splits(demo, world) if "view" in world else ():
+            people = world["view"]["people"]
+            page = demo.out / f"contact_sheet_{folder.parent.name}_{folder.name}.html"
+            write_sheet(Shards(folder), page, people=people)
+            yield Made("contact sheet", f"up to {people} people", page, 0)
+
+
+def _train(demo: _Demo) -> Iterator[Made]:
+    from hmtools.train.options import TrainOptions
+    from hmtools.train.plan import make_plan, require_ready
+    from hmtools.train.recipe_files import load_training
+    from hmtools.train.start import start
+
+    training = demo.training or {}
+    recipe = load_training(training["recipe"], training.get("changes", ()))
+    plan = make_plan(recipe, shards=demo.shards, gpus=1)
+    require_ready(plan, ["hmtools", "train", training["recipe"]], shards=demo.shards)
+    run = demo.runs / "train"
+    options = TrainOptions(out=run, shards=demo.shards, settings=demo.settings, device="cpu")
+    ending = start(recipe, plan, options)
+    if ending is None or not ending.finished:
+        raise HmtoolsError(f"the training did not come to its end; see {run / 'log.jsonl'}")
+    yield Made("trained network", f"{ending.steps} steps of {recipe.batch.global_batch} crops", run, 0)
+
+
+def _testsets(demo: _Demo) -> list[dict[str, Any]]:
+    return [world for world in demo.worlds if "testset" in world]
+
+
+def _infer(demo: _Demo) -> Iterator[Made]:
+    for world in _testsets(demo):
+        reports = infer_shards(
+            demo.runs / "train", demo.shards / world["dataset"], out=demo.runs / "infer", gpus=0, workers=0,
+            settings=demo.settings, progress=False,
+        )  # fmt: skip
+        for report in reports:
+            if not report.outcome.ok:
+                raise HmtoolsError(f"predicting {report.split} failed; see `hmtools jobs {demo.runs}`")
+            numbers = f"{report.outcome.count('records')} people"
+            yield Made("predictions", numbers, report.task.out, 0)
+
+
+def _bench(demo: _Demo) -> Iterator[Made]:
+    out, results = demo.runs / "bench", []
+    for world in _testsets(demo):
+        protocol = get_protocol(world["testset"])
+        shards = open_testset(protocol, demo.shards)
+        predictions = demo.runs / "infer" / protocol.dataset / protocol.splits[0] / PREDICTIONS
+        result = bench(shards, open_predictions(predictions, shards), protocol, out / protocol.testset)
+        results.append(result)
+        yield Made("benchmark", _primary(result), result.report, 0)
+    mean = mean_primary_error(results, out)
+    if mean is not None:
+        yield Made("benchmark", f"MPE {mean['value']:.1f} mm, stand-in bodies", out / "mpe" / REPORT, 0)
+
+
+def _primary(result: BenchResult) -> str:
+    row = next(row for row in result.rows if row["primary"] and row["subset"] == "all")
+    return f"{result.facts.testset} {row['metric']} {row['value']:.1f} mm, {row['n']} people"
+
+
+def _report(demo: _Demo) -> Iterator[Made]:
+    from hmtools.bench.page import write_page
+    from hmtools.bench.pictures import Pictures
+
+    page, runs = demo.out / "report.html", read_runs([demo.runs / "bench"])
+    predictions = sorted((demo.runs / "infer").glob(f"*/*/{PREDICTIONS}"))
+    write_page(runs, page, pictures=Pictures([demo.shards], [predictions], [run.label for run in runs]))
+    yield Made("report page", f"{len(_testsets(demo))} test sets", page, 0)

@@ -121,7 +121,7 @@ class Model:
         if batch < 1:
             raise UsageError(f"batch: expected 1 or more, found {batch}")
         numbers, placed = people_of(images, boxes)
-        columns = {
+        columns: dict[str, Any] = {
             name: np.full((len(placed), *shape), np.nan, np.float32) for name, shape in COLUMNS.items()
         }
         if vertices:

@@ -113,13 +113,15 @@ def people_of(
 
 
 def _boxes(number: int, given: ArrayLike) -> Float32[np.ndarray, "n 5"]:
-    box = np.asarray(given, np.float32)
+    wanted = f"boxes[{number}]: expected finite x, y, w, h of shape (n, 4) or (n, 5)"
+    try:
+        box = np.asarray(given, np.float32)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{wanted}; got {error}") from error
     if box.ndim == 1:
         box = box.reshape(-1, max(1, len(box)))
     if box.ndim != 2 or (box.shape[1] not in (4, 5) and len(box)) or not np.isfinite(box).all():
-        raise UsageError(
-            f"boxes[{number}]: expected finite x, y, w, h of shape (n, 4) or (n, 5), got {np.shape(given)}"
-        )
+        raise UsageError(f"{wanted}, got {np.shape(given)}")
     whole = np.ones((len(box), 5), np.float32)
     whole[:, : box.shape[1]] = box
     return whole

@@ -1,14 +1,25 @@
-# The demo: a small synthetic world in the official layouts of MS COCO and EHF, converted, validated and shown.
+# The demo: synthetic downloads of COCO (to train on) and of the five benchmark sets, and what is done with them.
 # Run it with `hmtools demo`; everything here is an embedded default, so it needs no download and no licence.
+_render = dict(seed=7, render=True)
 worlds = [
     dict(
         dataset="mscoco",
-        synth=dict(frames=24, people=2, seed=7, size=(640, 480), splits=("train2017", "val2017"), render=True),
+        synth=dict(frames=60, people=2, size=(640, 480), splits=("train2017",), **_render),
         view=dict(people=24),
     ),
     dict(
         dataset="ehf",
-        synth=dict(frames=6, people=1, seed=7, size=(1600, 1200), splits=("test",), render=True),
+        synth=dict(frames=6, people=1, size=(1600, 1200), splits=("test",), **_render),
         view=dict(people=6),
+        testset="EHF",
     ),
+    dict(dataset="agora", synth=dict(frames=4, people=2, splits=("validation",), **_render), testset="AGORA"),
+    dict(dataset="pw3d", synth=dict(frames=4, people=2, splits=("test",), **_render), testset="3DPW"),
+    dict(
+        dataset="egobody_egocentric",
+        synth=dict(frames=4, people=1, splits=("test",), **_render),
+        testset="EgoBody",
+    ),
+    dict(dataset="ubody", synth=dict(frames=4, people=2, splits=("intra_test",), **_render), testset="UBody"),
 ]
+training = dict(recipe="smplerx/tiny/demo")

@@ -75,9 +75,14 @@ def test_several_sets_from_a_folder_with_what_there_is(run: Run, test_sets: Test
     assert (tmp_path / "runs/bench/mine/egobody/report.parquet").is_file()
 
 
-def test_bench_without_predictions_says_what_helps(run: Run) -> None:
-    said = run("bench", "--testset", "3DPW", code=2).stderr
-    assert said.count("hmtools bench --testset 3DPW --predictions") == 2
+def test_bench_without_predictions_says_what_helps(run: Run, test_sets: TestSets) -> None:
+    shards = test_sets["ehf"].path
+    said = run("bench", "--testset", "EHF", "--shards", shards, code=2).stderr
+    assert "nothing to measure on EHF: no finished run below" in said
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("  hmtools ")] == [
+        "train",
+        "weights",
+    ]
     assert "say what to measure on: --testset 3DPW" in run("bench", "--device", "cpu", code=2).stderr
     assert "unknown test set 'EFH'; did you mean 'ehf'" in run("bench", "--testset", "EFH", code=2).stderr
     below = run("bench", "--help").stdout

@@ -39,8 +39,10 @@ def test_fills_every_split_below(
     assert f"{shards / 'acted/train'}: 14 cells of 6 records filled\n" in shown
     report = json.loads(run("derive", shards, "--workers", 0, "--json").stdout)
     assert report == {
-        str(shards / "acted/train"): {"records": 6, "filled": 0, "failed": {}, "interrupted": False}
-    }
+        str(shards / "acted/train"): {
+            "records": 6, "filled": 0, "failed": {}, "interrupted": False, "submitted": [],
+        }
+    }  # fmt: skip
 
 
 def test_says_which_models_are_missing(

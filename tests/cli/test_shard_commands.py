@@ -11,9 +11,9 @@ from typing import TypeAlias
 import pytest
 from typer.testing import Result
 
-from hmtools.convert import demo
 from hmtools.convert.validate import Validation
-from tests.convert.small_demo import RECIPE
+from hmtools.demo import run as demo
+from tests.demo.small_demo import RECIPE
 
 Run: TypeAlias = Callable[..., Result]
 

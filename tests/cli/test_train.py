@@ -1,9 +1,14 @@
-"""``hmtools train`` up to its start: the plan, what is missing, and what is handed over."""
+"""``hmtools train``: the plan, what is missing, what is handed over, and how a training ends."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import signal
+import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +18,17 @@ import pytest
 
 from hmtools.cli.train import train
 from hmtools.core.errors import CheckpointError, HmtoolsError, LayoutError, RecipeError, UsageError
+from hmtools.train.ending import Ending
 from hmtools.train.options import TrainOptions
 from hmtools.train.plan import TrainPlan
 from hmtools.train.recipe import Recipe
 from tests.train.manifests import pretend_converted
+from tests.train.small_runs import small_shards as small_shards
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "run.max_steps=2", "run.log_every=1", "batch.global_batch=2", "batch.micro_batch=2", "validate.limit=1"
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +42,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, TrainPlan, Tr
     """What is handed over to the start of a training, which does nothing."""
     calls: list[Any] = []
     module = types.ModuleType("hmtools.train.start")
-    module.start = lambda *arguments: calls.append(arguments)  # type: ignore[attr-defined]
+    module.start = lambda *arguments: calls.append(arguments) or Ending(9, 9, math.nan)  # type: ignore[attr-defined, func-returns-value]
     monkeypatch.setitem(sys.modules, "hmtools.train.start", module)
     return calls
 
@@ -124,3 +136,55 @@ def test_what_cannot_be_meant() -> None:
     assert "give one" in refused(UsageError, lambda: train(gpus=1, procs=1))
     said = refused(RecipeError, lambda: train(change=["optim.lrr=1"], plan=True))
     assert said == "smplerx/h32: unknown key 'optim.lrr'; did you mean 'lr'?"
+
+
+def test_a_training_from_its_start_to_its_end(
+    small_shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/hmtools", "train", "smplerx/tiny/demo"])
+    train("smplerx/tiny/demo", procs=1, change=SMALL, shards=small_shards)
+    said, folder = capsys.readouterr().out, Path.cwd() / "runs/train/smplerx-tiny-demo"
+    assert said.startswith("smplerx/tiny/demo: finished after 2 steps, best validation ")
+    assert f"final weights: {folder}/final.safetensors\nbest weights: {folder}/best.safetensors\n" in said
+    train("smplerx/tiny/demo", procs=1, change=SMALL, shards=small_shards)  # at once
+    assert capsys.readouterr().out == said
+    other = [*SMALL, "optim.lr=0.5"]
+    asked: dict[str, Any] = {"procs": 1, "shards": small_shards}
+    told = refused(UsageError, lambda: train("smplerx/tiny/demo", change=other, **asked))
+    assert "its optim differ from what was asked for" in told
+    weights = str(folder / "final.safetensors")
+    larger = [*SMALL, "model.size=s", f"model.init={weights!r}"]
+    told = refused(CheckpointError, lambda: train("smplerx/tiny/demo", change=larger, out=Path("s"), **asked))
+    assert len(told.splitlines()) == 1
+    assert "final.safetensors" in told
+    told = refused(UsageError, lambda: train("smplerx/tiny/demo", gpus=2, shards=small_shards, out=Path("g")))
+    assert told.startswith("--gpus 2: this machine has 0; run it with --gpus 1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_training_that_is_stopped_says_how_to_continue(
+    number: signal.Signals, small_shards: Path, tmp_path: Path
+) -> None:
+    changes = [
+        part for change in (*SMALL, "run.max_steps=8", "batch.global_batch=4") for part in ("--set", change)
+    ]
+    command = [sys.executable, "-m", "hmtools", "train", "smplerx/tiny/demo", "--procs", "2", *changes,
+               "--shards", str(small_shards), "--out", str(tmp_path / "run")]  # fmt: skip
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        log, end = tmp_path / "run" / "log.jsonl", time.monotonic() + 200
+        while not log.exists() or not log.read_text():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=200)
+    assert process.returncode == 130
+    assert "smplerx/tiny/demo: stopped after step " in said
+    assert "\ncontinue: " in said
+    assert "--procs 2" in said
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "finished after 8 steps" in done.stdout
+    assert "goes on after step" in done.stderr

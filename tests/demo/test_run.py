@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hmtools.convert import demo
-from hmtools.convert.demo import run_demo
 from hmtools.convert.validate import Problem, Validation
 from hmtools.core.errors import HmtoolsError, RecipeError, UsageError
-from tests.convert.small_demo import RECIPE
+from hmtools.demo import run as demo
+from hmtools.demo.run import run_demo
 from tests.datasets.coco_tree import contents, manifest
+from tests.demo.small_demo import RECIPE
 
 
 @pytest.fixture(autouse=True)

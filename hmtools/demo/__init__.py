@@ -1,0 +1,1 @@
+"""The whole chain on synthetic data: what ``hmtools demo`` and ``make demo`` run."""
