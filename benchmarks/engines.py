@@ -3,7 +3,9 @@
 Overhead: a job of empty units, from the begin of its first to the end of its last, by the number of units.
 Efficiency: 200 units that sleep 50 ms, against the 5 s that two workers need at least. Both include what the
 driver does for each unit (lease, log, marker); the start of the workers (and of a Ray cluster) is reported on
-its own. Slurm is measured where `--slurm PARTITION` names one; there a job waits for its array tasks.
+its own. Slurm is measured where `--slurm PARTITION` names one, in one round and without a target: 32 tasks
+share the units, two at a time, and the start of a task (Slurm, Python, a look at the node) takes seconds
+that units of 50 ms cannot make up for.
 """
 
 from __future__ import annotations
@@ -61,12 +63,13 @@ def measure(folder: Path, engine: EngineChoice, empty: int, rounds: int) -> list
         short = [run(folder / f"short {i}", engine, [SECONDS] * UNITS) for i in range(rounds)]
     ideal = UNITS * SECONDS / WORKERS
     best, whole = min(map(span, short)), min(outcome.seconds for outcome in short)
+    wanted = engine.name != "slurm"
     return [
         Figure(name=f"{engine.name}: empty unit", value=min(overhead), unit="ms"),
         Figure(
             name=f"{engine.name}: {UNITS} units of {SECONDS * 1000:.0f} ms, {WORKERS} workers",
-            baseline=ideal, value=best, unit="s", ratio=ideal / best, target=f">= {EFFICIENCY}",
-            met=ideal / best >= EFFICIENCY,
+            baseline=ideal, value=best, unit="s", ratio=ideal / best,
+            target=f">= {EFFICIENCY}" if wanted else "", met=ideal / best >= EFFICIENCY if wanted else None,
         ),
         Figure(
             name=f"{engine.name}: the same, with the start of its workers",
@@ -91,7 +94,8 @@ def main() -> int:
     figures: list[Figure] = []
     with scratch() as folder:
         for engine in engines:
-            figures += measure(folder / engine.name, engine, args.empty, args.rounds)
+            rounds = 1 if engine.name == "slurm" else args.rounds
+            figures += measure(folder / engine.name, engine, args.empty, rounds)
     return report(figures, {"empty units": args.empty, "rounds": args.rounds}, args.json)
 
 

@@ -44,7 +44,8 @@ from hmtools.humandata.schema import BATCH_ROWS, RecordSpec, index_schema, recor
 from hmtools.humandata.table import normalise
 from hmtools.shards.index import INDEX, iter_batches, part_tables, write_index
 from hmtools.shards.writer import PartWriter
-from hmtools.train.augment import CROP, augmentations, augmented_affine, network_box
+from hmtools.geometry.crop import network_box
+from hmtools.train.augment import CROP, augmentations, augmented_affine
 from hmtools.train.loader import TrainData, TrainSource, loader
 from hmtools.train.recipe import AugmentSpec
 

@@ -2,9 +2,10 @@
 
 One pickle per person, ``predictions/<image>_personId_<n>.pkl``: ``joints`` (J, 2), two-dimensional, in pixels
 of the 3840 x 2160 image whatever image was the input; and ``params``, of the neutral model, each with a
-leading 1, hands relative to the mean hand as the server's models want them. Source: the format description
-of agora_evaluation. (SMPLer-X writes ``joints`` as (1, J, 2), which the check of the server refuses, and in
-validation the number 0 for everybody.)
+leading 1, hands relative to the mean hand as the server's models want them. Hands, jaw, eyes and expression
+that a method does not predict are neutral: the server takes no body without them. Source: the format
+description of agora_evaluation. (SMPLer-X writes ``joints`` as (1, J, 2), which the check of the server
+refuses, and in validation the number 0 for everybody.)
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ __all__ = ["Submission", "write_submission"]
 _LEAST_JOINTS = 24
 _ORDER = {"smplx": "smplx_144", "smpl": "smpl_45"}
 _COMPARED = {"smplx": 22, "smpl": 24}
-_NEEDED = {
-    "smplx": ("transl", "betas", "expression", "global_orient", "body_pose", "left_hand_pose"),
-    "smpl": ("transl", "betas", "global_orient", "body_pose"),
-}
+_NEEDED = ("transl", "betas", "global_orient", "body_pose")
+_HANDS = ("left_hand_pose", "right_hand_pose")
+# What the server insists on and not every method predicts: no gaze, a mouth that is shut, no expression
+_NEUTRAL = {"smplx": {"expression": 10, "jaw_pose": 3, "leye_pose": 3, "reye_pose": 3}, "smpl": {}}
 _SHAPES = {"smpl": {"global_orient": (1, 1, 3), "body_pose": (1, 23, 3)}, "smplx": {}}
 _SHOWN = 5
 
@@ -149,7 +150,7 @@ def _family(path: Path) -> str:
         schema = open_table(file).schema_arrow
         there = {name for name in schema.names if str(schema.field(name).type) != "null"}
         family = next((own for own in PREDICTED_FAMILIES if f"{own}_global_orient" in there), None)
-        lacking = [] if family is None else [f"{family}_{name}" for name in _NEEDED[family]]
+        lacking = [] if family is None else [f"{family}_{name}" for name in _NEEDED]
         lacking = [name for name in [*lacking, "joints2d", "image_path"] if name not in there]
         if family is None or lacking:
             raise UsageError(f"{file}: the server needs a body and its joints; {', '.join(lacking)} missing")
@@ -204,7 +205,7 @@ def _content(
         if column.startswith(f"{family}_")
     }
     joints = cells.get("joints2d")
-    if joints is None or any(part not in given for part in _NEEDED[family]):
+    if joints is None or any(part not in given for part in _NEEDED):
         found.leave_out("without a body or joints", name)
         return None
     numbers = [joints[:, :2], *given.values()]
@@ -217,10 +218,11 @@ def _content(
             f"{name}: joints are sent in pixels of 3840 x 2160; expected width and height of the image they "
             f"are in, 16:9, found {width} x {height}"
         )
-    if hand_means is not None:
-        for side, mean in zip(("left", "right"), hand_means, strict=True):
-            if f"{side}_hand_pose" in given:
-                given[f"{side}_hand_pose"] = given[f"{side}_hand_pose"] - np.asarray(mean, np.float32)
+    given |= {part: np.zeros(n, np.float32) for part, n in _NEUTRAL[family].items() if part not in given}
+    means = () if hand_means is None or family != "smplx" else tuple(hand_means)
+    for part, mean in zip(_HANDS, means, strict=False):
+        absolute = given.get(part, mean)  # a hand that is not predicted is the mean hand
+        given[part] = np.asarray(absolute, np.float32) - np.asarray(mean, np.float32)
     content: dict[str, Any] = {
         "joints": np.asarray(joints[:, :2] * (LABEL_SIZE[0] / width), np.float32),
         "params": {

@@ -150,7 +150,12 @@ class Comparison:
             errors[name][list(rows)] = own
         for row in rows:
             if np.isnan(errors[self.protocol.primary][row]):
-                batch.settle(row, "excluded", "nothing of the body is visible")
+                unseen = self.protocol.test_camera  # nothing else leaves a finite body without an error
+                batch.settle(
+                    row,
+                    "excluded" if unseen else "invalid",
+                    "nothing of the body is visible" if unseen else "error not finite",
+                )
         return errors
 
     def _crops(self, batch: _Batch, found: Predicted, rows: Sequence[int]) -> Tensor:

@@ -26,6 +26,9 @@ __all__ = ["CROP_SIZE", "Pairs", "Place", "crop_of_record", "predicted_meshes"]
 CROP_SIZE = (384, 512)
 """Width and height of SMPLer-X's network crop, pixels."""
 
+_FARTHEST = 1e6
+"""Metres from the camera; float32 is 6 cm apart there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -103,10 +106,12 @@ def predicted_meshes(
         Bodies with (B, V, 3) meshes, 0 where invalid, and B reasons, empty where valid.
 
     Raises:
-        UsageError: if the predictions have nothing of the family, or vertices alone where joints are wanted.
+        UsageError: if the predictions have nothing of the family, meshes of another, or vertices alone where
+            joints are wanted.
     """
     family, place = protocol.predicted, np.array(rows, np.int64)
     if found.vertices is not None:
+        _check_family(found.vertices.shape[1], protocol)
         if protocol.truth.skeleton and found.joints3d is None:
             raise UsageError(
                 f"{protocol.id} compares joints, too: the predictions have vertices alone; give {family} "
@@ -124,7 +129,8 @@ def predicted_meshes(
             own[name] = torch.from_numpy(neutral_part(name, family, bodies)).expand(int(valid.sum()), -1)
     genders = [_gender(found, row) for row, reason in zip(rows, reasons, strict=True) if not reason]
     rule = replace(protocol.truth, family=family)
-    return spread(pose_people(own, genders, rule, bodies), valid.to(bodies.device)), reasons
+    posed = spread(pose_people(own, genders, rule, bodies), valid.to(bodies.device))
+    return _within_reach(posed, reasons)
 
 
 def _given(
@@ -142,7 +148,41 @@ def _given(
         for row in (~finite).nonzero()[:, 0].tolist():
             reasons[row] = reasons[row] or f"{name} not finite"
         tensors[name] = torch.where(finite[:, None, None], points, 0.0).to(bodies.device)
-    return Posed(tensors["vertices"], tensors.get("joints3d")), tuple(reasons)
+    return _within_reach(Posed(tensors["vertices"], tensors.get("joints3d")), tuple(reasons))
+
+
+def _within_reach(posed: Posed, reasons: Sequence[str]) -> tuple[Posed, tuple[str, ...]]:
+    """The bodies with 0 for those that float32 cannot measure, and why they are none.
+
+    Numbers can be finite and what follows from them not: shapes of 1e30, a vertex at 1e25 m. Such an error
+    is neither to be averaged nor to be taken for something that nobody can see.
+    """
+    usable = torch.ones(len(reasons), dtype=torch.bool, device=posed.vertices.device)
+    for points in (posed.vertices, posed.joints):
+        if points is not None:
+            usable &= (points.abs() <= _FARTHEST).flatten(1).all(1)  # NaN is not
+    if bool(usable.all()):
+        return posed, tuple(reasons)
+    found = [
+        reason or ("" if kept else f"body not within {_FARTHEST:.0e} m")
+        for reason, kept in zip(reasons, usable.tolist(), strict=True)
+    ]
+    parts = (posed.vertices, posed.joints, posed.rotations)
+    vertices, joints, rotations = (
+        None if part is None else part.where(usable.view(-1, *[1] * (part.ndim - 1)), 0.0) for part in parts
+    )
+    return Posed(posed.vertices if vertices is None else vertices, joints, rotations), tuple(found)
+
+
+def _check_family(vertices: int, protocol: type[Protocol]) -> None:
+    wanted = VERTICES[protocol.predicted]
+    if vertices == wanted:
+        return
+    others = [family for family, count in VERTICES.items() if count == vertices]
+    raise UsageError(
+        f"{protocol.id} of {protocol.testset} measures {protocol.predicted} meshes of {wanted} vertices, the "
+        f"predictions have {vertices}{f', which are of {others[0]}' if others else ''}"
+    )
 
 
 def _parameters(found: Predicted, family: Family, place: npt.NDArray[np.int64]) -> dict[str, Tensor]:

@@ -154,6 +154,7 @@ def bench(
     Raises:
         UsageError: if there is nothing to compare, the shards lack what the protocol needs, or predictions
             and shards are of different bodies.
+        LayoutError: if ``out`` cannot be made.
     """
     for own in shards:
         require_fields(own, protocol.truth)
@@ -161,7 +162,7 @@ def bench(
     families = {protocol.body, protocol.predicted, protocol.truth.family}
     bodies = bodies_of([own.manifest for own in shards], families, device=device, settings=settings)
     remark = check_prediction_body(source.facts, bodies)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     comparison = (ImageComparison if protocol.per_image else Comparison)(protocol, source, bodies)
     joints = protocol.measure.joints if protocol.measure else ()
     with SampleWriter(out / PER_SAMPLE, protocol.metrics, joints) as writer:
@@ -199,6 +200,15 @@ def bench(
         statuses=dict(comparison.statuses),
         notes=tuple(notes),
     )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LayoutError(
+            f"cannot write results to {out}: {error.strerror or error}; name another folder with --out"
+        ) from error
 
 
 def mean_primary_error(results: Sequence[BenchResult], out: Path) -> Mapping[str, Any] | None:

@@ -25,6 +25,9 @@ LOOKS: tuple[str, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 """Class of the colour of each run; later runs begin again."""
 
 
+_HAND_JOINTS = ("hand_wrist", "thumb", "index", "middle", "ring", "pinky")
+
+
 @dataclass(frozen=True, slots=True)
 class StatRow:
     """Figures of one run as words: n, missing, invalid, mean, median, 90 %, 99 %, largest."""
@@ -234,13 +237,29 @@ def _charts(
     worst = f" The worst {MOST_SEQUENCES} of {count}." if count > len(sequences) else ""
     error = f"Mean {line.title}"
     sliced: list[tuple[str, str, list[Group]]] = [
-        ("By joint", "Mean error of each joint, aligned as the protocol does.", by_joint(joints)),
+        *(
+            (title, "Mean error of each joint, aligned as the protocol does.", rows)
+            for title, rows in _parts(by_joint(joints))
+        ),
         ("By occlusion", f"{error} by the occluded share of the person.", by_occlusion(samples, line.metric)),
         ("By box size", f"{error} by the long side of the person's box.", by_box_size(samples, line.metric)),
         ("By sequence", f"{error}, worst first.{worst}", sequences),
     ]
     charts += [groups(title, words, rows, looks, line.unit) for title, words, rows in sliced if rows]
     return charts
+
+
+def _parts(joints: Sequence[Group]) -> list[tuple[str, list[Group]]]:
+    """Body and hands in charts of their own: 56 joints in one are taller than everything else together."""
+
+    def part(group: Group) -> str:
+        side, _, rest = group.name.partition("_")
+        return f"By joint, {side} hand" if rest.startswith(_HAND_JOINTS) else "By joint"
+
+    found: dict[str, list[Group]] = {}
+    for group in joints:
+        found.setdefault(part(group), []).append(group)
+    return list(found.items())
 
 
 def _series(samples: Samples | None, label: str, look: str, metric: str) -> Series | None:

@@ -32,6 +32,7 @@ from hmtools.bench.readers.smplerx import SmplerxReader, result_files
 from hmtools.bench.readers.table import TableReader
 from hmtools.bench.units import check_units
 from hmtools.core.errors import LayoutError, UsageError
+from hmtools.humandata.predictions import tables_in
 from hmtools.shards.reader import Shards
 
 __all__ = ["Predicted", "PredictionSource", "find_reader", "open_predictions"]
@@ -159,7 +160,7 @@ def find_reader(path: Path) -> Reader:
         raise LayoutError(f"{path}: no such file or folder; expected {_FORMS}")
     results, plain = result_files(path), sorted(path.glob("*.npz"))
     found: dict[str, Any] = {
-        "parquet files": TableReader if any(path.glob("*.parquet")) else None,
+        "parquet files": TableReader if tables_in(path) else None,
         "results of SMPLer-X": SmplerxReader if results else None,
         "pickles of AGORA": AgoraReader if pickle_files(path) else None,
         "npz files": ArrayReader if set(plain) - set(results) else None,

@@ -168,15 +168,16 @@ def remarks(summary: Summary) -> list[str]:
         said.append(f"r: published figure {RECALLED}")
     if "H32*" in summary.published:
         said.append("H32*: the updated weights")
-    notes: dict[str, None] = {}
+    notes: dict[tuple[str, str], dict[str, None]] = {}
     for line in summary.lines:
         for label, cell in zip(summary.labels, line.cells, strict=True):
             note = "" if cell is None else _own(cell.note)
             if note and line.primary:
-                notes[f"{line.testset}, {label}: {note}"] = None
+                notes.setdefault((line.testset, note), {})[label] = None
             if cell is not None and cell.n_missing and line.primary and line.setting[1] != MPE:
-                notes[f"{line.testset}, {label}: {cell.n_missing} samples have no usable prediction"] = None
-    return said + list(notes)
+                lost = f"{cell.n_missing} samples have no usable prediction"
+                notes.setdefault((line.testset, lost), {})[label] = None
+    return said + [f"{where}, {', '.join(labels)}: {note}" for (where, note), labels in notes.items()]
 
 
 def _own(note: str) -> str:
@@ -225,6 +226,9 @@ def _best(metric: str, rows: Sequence[Mapping[str, Any] | None]) -> int | None:
     # A model that leaves out hard people must not look best.
     kinds = {(row["rows"], row["standin"], row["n"], row["n_missing"]) for row in there.values()}
     if len(there) < 2 or len(kinds) > 1:
+        return None
+    # Sums over sets may agree although other people are missing in each.
+    if metric == MPE and any(row["n_missing"] for row in there.values()):
         return None
     sign = 1 if is_lower_better(metric) else -1
     first, second = sorted(there, key=lambda i: sign * there[i]["value"])[:2]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import rich.progress
     import rich.table
 
-__all__ = ["Progress", "format_bytes", "format_duration", "setup_logging", "show", "table"]
+__all__ = ["Progress", "format_bytes", "format_duration", "format_rate", "setup_logging", "show", "table"]
 
 _LINE_EVERY_S = 10.0
 _PIPE_WIDTH = 160
@@ -72,6 +72,11 @@ def format_duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
+
+
+def format_rate(rate: float) -> str:
+    """Return how many there are in a second, two digits where they are few: ``310``, ``0.35``."""
+    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.2g}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> rich.table.Table:
@@ -182,7 +187,7 @@ class Progress:
         text = f"{self.units_done}/{self.units} units"
         seconds = self._clock() - self._began
         if self.records and seconds > 0:
-            text += f", {self.records} records, {self.records / seconds:.0f} records/s"
+            text += f", {self.records} records, {format_rate(self.records / seconds)} records/s"
         return text
 
 

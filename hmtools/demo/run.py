@@ -172,6 +172,7 @@ def _view(demo: _Demo) -> Iterator[Made]:
 
 
 def _train(demo: _Demo) -> Iterator[Made]:
+    from hmtools.train.ending import Ending
     from hmtools.train.options import TrainOptions
     from hmtools.train.plan import make_plan, require_ready
     from hmtools.train.recipe_files import load_training
@@ -184,7 +185,7 @@ def _train(demo: _Demo) -> Iterator[Made]:
     run = demo.runs / "train"
     options = TrainOptions(out=run, shards=demo.shards, settings=demo.settings, device="cpu")
     ending = start(recipe, plan, options)
-    if ending is None or not ending.finished:
+    if not isinstance(ending, Ending) or not ending.finished:
         raise HmtoolsError(f"the training did not come to its end; see {run / 'log.jsonl'}")
     yield Made("trained network", f"{ending.steps} steps of {recipe.batch.global_batch} crops", run, 0)
 

@@ -6,12 +6,15 @@ Nothing here knows how or where a unit runs, so the same job runs inline, in a l
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 __all__ = ["Job", "OutFile", "Outcome", "Result", "Unit", "unit_id"]
+
+_FORCE = re.compile(r" --(overwrite|break-lock)(?= |$)")
 
 
 def unit_id(index: int) -> str:
@@ -130,7 +133,8 @@ class Job:
             engine, the number of workers or the location.
         owns: glob patterns inside ``out`` of everything the job writes; ``--overwrite`` removes what they
             match.
-        command: the command line that continues or retries the job.
+        command: the command line that continues or retries the job; without ``--overwrite`` and
+            ``--break-lock``, which would do away with what is there.
         setup: runs once in every process that does units, before its first: loads a model, say. Picklable.
         resources: what one unit takes where an engine counts: ``cpu`` (1 if not named), ``gpu``, and any that
             the site has defined.
@@ -148,6 +152,7 @@ class Job:
     resources: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "command", _FORCE.sub("", self.command))
         indices = [unit.index for unit in self.units]
         if any(index < 0 for index in indices) or any(a >= b for a, b in itertools.pairwise(indices)):
             raise ValueError(f"job {self.name!r}: unit indices must be >= 0 and rise, got {indices[:10]} ...")

@@ -5,7 +5,8 @@ everywhere is that ``link`` to a name and ``rename`` of a name succeed for exact
 
 A lease is stale when its heartbeat is older than five minutes, or at once when it was written on this machine
 (same host, boot and pid namespace) by a process that is gone; a pid that was given out again does not count,
-because the process start time is compared too.
+because the process start time is compared too. So is the lease of an earlier run of the Slurm job that we run
+in: Slurm starts a job again only when its last run is over.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ __all__ = ["HEARTBEAT_S", "STALE_S", "Lease", "Owner", "acquire", "process_start
 HEARTBEAT_S = 30.0
 STALE_S = 300.0
 _NAME = "lease.json"
-_NBYTES = (
-    1024  # content is padded to this, so that a heartbeat overwrites in place and never changes the length
-)
+_NBYTES = 1024  # content is padded to this: a heartbeat overwrites in place and never changes the length
 _ATTEMPTS = 200
 _PAUSE_S = 0.01
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -53,6 +52,9 @@ class Owner:
         pid_namespace: tells containers on one machine apart ("" where there is none).
         pid: process id of the driver.
         start: start time of that process in clock ticks since boot (-1 where unknown).
+        slurm_job: id of the Slurm job (``61``) or array task (``61_3``) it runs in ("" = in none).
+        slurm_cluster: name of that job's cluster: only there its id is unique.
+        slurm_restarts: how often Slurm had started that job again.
         token: unique to this holding of the lease.
         since: when it was acquired, ISO 8601, UTC.
         heartbeat: last sign of life, seconds since the epoch by the holder's clock.
@@ -63,6 +65,9 @@ class Owner:
     pid_namespace: str
     pid: int
     start: int
+    slurm_job: str
+    slurm_cluster: str
+    slurm_restarts: int
     token: str
     since: str
     heartbeat: float
@@ -70,30 +75,41 @@ class Owner:
     @classmethod
     def here(cls) -> Owner:
         """Describe this process, with a new token."""
+        job, cluster, restarts = _slurm()
         return cls(
             host=socket.gethostname(),
             boot_id=_boot_id(),
             pid_namespace=_pid_namespace(),
             pid=os.getpid(),
             start=-1 if (start := process_start(os.getpid())) is None else start,
+            slurm_job=job,
+            slurm_cluster=cluster,
+            slurm_restarts=restarts,
             token=uuid.uuid4().hex,
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             heartbeat=time.time(),
         )
 
     def stale(self) -> bool:
-        """Whether the holder is gone: silent for :data:`STALE_S`, or known to be dead on this machine."""
-        if time.time() - self.heartbeat > STALE_S:
+        """Whether the holder is gone: silent for :data:`STALE_S`, or known to be dead."""
+        job, cluster, restarts = _slurm()
+        ours = job and (job, cluster) == (self.slurm_job, self.slurm_cluster)
+        if time.time() - self.heartbeat > STALE_S or (ours and restarts > self.slurm_restarts):
             return True
-        ours = (socket.gethostname(), _boot_id(), _pid_namespace())
-        return (self.host, self.boot_id, self.pid_namespace) == ours and process_start(self.pid) != self.start
+        here = (socket.gethostname(), _boot_id(), _pid_namespace())
+        return (self.host, self.boot_id, self.pid_namespace) == here and process_start(self.pid) != self.start
+
+    @property
+    def place(self) -> str:
+        """Host, pid and Slurm job for a message: ``hm1, pid 4711, Slurm job 61_3``."""
+        return f"{self.host}, pid {self.pid}" + (f", Slurm job {self.slurm_job}" if self.slurm_job else "")
 
     def describe(self) -> str:
-        """Return host, pid, start and last sign of life for a message."""
+        """Return place, start and last sign of life for a message."""
         if not self.token:
             return "an unknown writer (its lease file is unreadable)"
         age = max(0.0, time.time() - self.heartbeat)
-        return f"host {self.host}, pid {self.pid}, since {self.since} (last sign of life {age:.0f} s ago)"
+        return f"host {self.place}, since {self.since} (last sign of life {age:.0f} s ago)"
 
 
 def process_start(pid: int) -> int | None:
@@ -127,6 +143,15 @@ def _boot_id() -> str:
         return ""
 
 
+def _slurm() -> tuple[str, str, int]:
+    """Job or array task, cluster and restarts of the Slurm job that this process runs in."""
+    array, job, task, cluster, restarts = (
+        os.environ.get(f"SLURM_{name}", "")
+        for name in ("ARRAY_JOB_ID", "JOB_ID", "ARRAY_TASK_ID", "CLUSTER_NAME", "RESTART_COUNT")
+    )
+    return f"{array}_{task}" if array and task else job, cluster, int(restarts or 0)
+
+
 def _pid_namespace() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
@@ -150,8 +175,9 @@ def _read(path: Path) -> Owner | None:
         time.sleep(0.02)  # being written by a file system without links, see _publish
     # Unreadable and staying so: nobody can be told, so only time can make it stale.
     return Owner(
-        host="", boot_id="?", pid_namespace="?", pid=0, start=-1, token="", since="?", heartbeat=seen
-    )
+        host="", boot_id="?", pid_namespace="?", pid=0, start=-1, slurm_job="", slurm_cluster="",
+        slurm_restarts=0, token="", since="?", heartbeat=seen,
+    )  # fmt: skip
 
 
 def _encode(owner: Owner) -> bytes:
@@ -277,9 +303,10 @@ def acquire(folder: Path, *, break_lock: bool = False) -> Lease:
 
 
 def _refusal(folder: Path, holder: Owner) -> str:
+    look = f" (`squeue -j {holder.slurm_job}`)" if holder.slurm_job else ""
     return (
         f"{folder.parent} is being written by {holder.describe()}. Wait until it ends; if you are sure that "
-        f"it is gone, rerun with --break-lock"
+        f"it is gone{look}, rerun with --break-lock"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from hmtools.engine.worker import log_to_stderr, one_line
 
 __all__ = ["end_submission", "run_end"]
 
-_LEASE_S = 600.0  # the driver that submits holds it still, or somebody looks
+_PATIENCE_S = 600.0  # with whoever holds the lease (the driver that submits, say), and with a mute Slurm
 _PAUSE_S = 1.0
 _TAIL_BYTES = 4096
 
@@ -42,12 +43,15 @@ def run_end(folder: str) -> None:
         Exception: whatever the job's ``finalise`` raises.
     """
     log_to_stderr(logging.INFO)
-    deadline = time.monotonic() + _LEASE_S
+    deadline = time.monotonic() + _PATIENCE_S
     with StopSignals() as stop:
         stopped = False
         while not (submission := Submission.read(Path(folder))).taken:
+            left = _tasks_left(submission)
+            if left:
+                deadline = time.monotonic() + _PATIENCE_S
             try:
-                if not _tasks_left(submission):
+                if left is False or (left is None and time.monotonic() > deadline):
                     stopped = end_submission(submission).interrupted  # it has handlers of its own
             except LockedError:
                 if time.monotonic() > deadline:
@@ -58,11 +62,16 @@ def run_end(folder: str) -> None:
                 time.sleep(_PAUSE_S)
 
 
-def _tasks_left(submission: Submission) -> bool:
-    """Whether a task without all outcomes is in the queue, as one may be that ended and was requeued then."""
+def _tasks_left(submission: Submission) -> bool | None:
+    """Whether a task without all outcomes is in the queue, as one may be that ended and was requeued then.
+
+    None while Slurm, which can be asked here, gives no answer: its controller may be down for a minute.
+    """
     if submission.array is None or submission.ended() >= submission.units.keys():
         return False
-    rows = rows_of([submission.array], submission.label) or []
+    rows = rows_of([submission.array], submission.label)
+    if rows is None:
+        return None if shutil.which("squeue") else False
     alive = [row for row in rows if row.state not in TERMINAL]
     if alive:
         log.info("waiting for %s, which is %s", alive[0].id, alive[0].state.lower())
@@ -132,7 +141,7 @@ def _why_lost(submission: Submission, index: int, note: dict[str, Any], unit: st
     task += f" on {note['node']}" if note.get("node") else ""
     how = "; ".join(part for part in (state, note.get("why", "")) if part) or "without a result"
     if not note:
-        return f"{task} ended before it began: {how}"
+        return f"{task} ended before hmtools ran in it: {how}"
     when = "while this unit ran" if note.get("unit") == unit else "before this unit began"
     return f"{task} ended {when}: {how}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -21,9 +22,12 @@ TERMINAL = frozenset((
 """States of a job that runs no more and will not run again."""
 
 _ANSWER_S = 30.0
+_MUTE_S = 60.0  # a command that gave no answer is let alone so long: many jobs may be asked about
 _UNKNOWN = "Invalid job id"
 
 log = logging.getLogger(__name__)
+
+_mute_since: dict[str, float] = {}
 
 
 class Row(NamedTuple):
@@ -123,11 +127,17 @@ def rows_of_one(job: str) -> list[str]:
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str] | None:
-    """Run one of Slurm's commands; None if it is not there or gives no answer in time."""
+    """Run one of Slurm's commands; None if it is not there, or gives no answer, or gave none a moment ago."""
+    if time.monotonic() - _mute_since.get(command[0], -_MUTE_S) < _MUTE_S:
+        return None
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         log.debug("%s: %s", command[0], error)
+        return None
+    except subprocess.TimeoutExpired:
+        log.warning("%s gave no answer within %g s", command[0], _ANSWER_S)
+        _mute_since[command[0]] = time.monotonic()
         return None
     if done.returncode:
         log.debug("%s: %s", " ".join(command), done.stderr.strip())

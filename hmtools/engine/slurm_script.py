@@ -11,7 +11,15 @@ from typing import Any
 from hmtools.core.settings import SlurmSettings
 from hmtools.engine.job import Unit
 
-__all__ = ["LAST_SECONDS", "array_options", "end_options", "python_command", "split", "tasks_at_once"]
+__all__ = [
+    "LAST_SECONDS",
+    "array_options",
+    "end_options",
+    "job_options",
+    "python_command",
+    "split",
+    "tasks_at_once",
+]
 
 LAST_SECONDS = 90
 """How long before its time limit a task gets SIGUSR2 (Slurm may be up to a minute early)."""
@@ -55,7 +63,7 @@ def array_options(
         at_once: tasks that may run at once; None = no limit.
     """
     cpus = max(1, round(resources.get("cpu", 1)))
-    options = _options(settings, out, label)
+    options = job_options(settings, out, label)
     options["cpus_per_task"] = cpus
     if settings.gres is None and resources.get("gpu"):
         options["gres"] = f"gpu:{round(resources['gpu'])}"
@@ -69,10 +77,17 @@ def end_options(settings: SlurmSettings, out: Path, label: str, array: int) -> d
 
     It asks for ``slurm.gres`` too, because a partition may take no job without; not for what units need.
     """
-    return {**_options(settings, out, label), "dependency": f"afterany:{array}"}
+    return {**job_options(settings, out, label), "dependency": f"afterany:{array}"}
 
 
-def _options(settings: SlurmSettings, out: Path, label: str) -> dict[str, Any]:
+def job_options(settings: SlurmSettings, out: Path, label: str) -> dict[str, Any]:
+    """Parameters of submitit's Slurm executor that all our jobs share.
+
+    Args:
+        settings: ``slurm.*``.
+        out: the job's folder, which a container has to see.
+        label: Slurm's name of the job.
+    """
     return {
         "job_name": label,
         "partition": settings.partition,

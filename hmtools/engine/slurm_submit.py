@@ -7,11 +7,13 @@ their units ended, and the end is a job of its own (see slurm_end.py).
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hmtools.core import atomic
@@ -29,7 +31,7 @@ from hmtools.engine.slurm_task import run_task
 from hmtools.engine.state import FINALISE, State, job_status
 from hmtools.engine.worker import WorkerSetup, one_line
 
-__all__ = ["run_slurm", "write_work"]
+__all__ = ["require_slurm", "run_slurm", "sbatch", "write_work"]
 
 # Left by the allocation the driver itself may run in; sbatch and srun would take them for wishes.
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
@@ -70,11 +72,7 @@ def run_slurm(
         LockedError: if another live writer holds the job, or units of it are queued or running on Slurm.
         HmtoolsError: with ``wait``, if ``finalise`` failed there.
     """
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise UsageError(
-            "engine slurm: no sbatch and srun here; run this on a login node of the cluster, or choose "
-            "--engine local or ray"
-        )
+    require_slurm()
     with prepared(job, overwrite=overwrite, break_lock=break_lock) as run:
         if not run.todo:
             return run.finish()
@@ -91,6 +89,19 @@ def run_slurm(
     return _outcome(job, run, submission, stopped=stopped)
 
 
+def require_slurm() -> None:
+    """Return if Slurm's commands are here.
+
+    Raises:
+        UsageError: if they are not.
+    """
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise UsageError(
+            "engine slurm: no sbatch and srun here; run this on a login node of the cluster, or choose "
+            "--engine local or ray"
+        )
+
+
 def _submit(run: Run, settings: SlurmSettings, workers: int | None, unit_timeout: int | None) -> Submission:
     job, at_once = run.job, tasks_at_once(settings, workers)
     tasks = split(run.todo, settings.max_array, at_once)
@@ -104,10 +115,11 @@ def _submit(run: Run, settings: SlurmSettings, workers: int | None, unit_timeout
         array = array_options(settings, job.resources, submission.out, submission.label, at_once)
         folder = str(submission.folder)
         calls = [(run_task, folder, index) for index in range(len(tasks))]
-        number = _sbatch(submission, settings, array, calls)
+        places = {"folder": submission.slurm_folder, "out": submission.out}
+        number = sbatch(settings, array, calls, **places)
         submission = submission.known_as(number)
         end = end_options(settings, submission.out, submission.label, number)
-        return submission.known_as(number, _sbatch(submission, settings, end, [(run_end, folder)]))
+        return submission.known_as(number, sbatch(settings, end, [(run_end, folder)], **places))
     except BaseException as error:
         cancel(submission.ids, submission.label)
         submission.settle(by="driver", error=one_line(error))
@@ -131,23 +143,36 @@ def write_work(
         atomic.write_bytes(submission.units_path(index), dumps([(unit.id, dumps(unit)) for unit in units]))
 
 
-def _sbatch(
-    submission: Submission, settings: SlurmSettings, options: dict[str, Any], calls: list[tuple[Any, ...]]
+def sbatch(
+    settings: SlurmSettings, options: dict[str, Any], calls: list[tuple[Any, ...]], *, folder: Path, out: Path
 ) -> int:
-    """Submit calls as one array (one alone as a plain job); return Slurm's id."""
+    """Submit calls as one array (one alone as a plain job); return Slurm's id.
+
+    Args:
+        settings: ``slurm.*``.
+        options: parameters of submitit's Slurm executor.
+        calls: a function and its arguments each, run in every process of its task.
+        folder: for batch scripts and logs.
+        out: the job's folder, which a container has to see.
+
+    Raises:
+        UsageError: if Slurm refuses the job.
+    """
     import submitit
 
-    python = python_command(settings.container, submission.out, sys.executable)
+    python = python_command(settings.container, out, sys.executable)
     try:
-        with _clean_environment():
-            executor = submitit.SlurmExecutor(folder=submission.slurm_folder, python=python)
+        # What sbatch says against a job is told by our error; submitit would print it as well.
+        with _clean_environment(), contextlib.redirect_stderr(io.StringIO()):
+            executor = submitit.SlurmExecutor(folder=folder, python=python)
             executor.update_parameters(**options)
             with executor.batch():
                 jobs = [executor.submit(*call) for call in calls]
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        why = " ".join(str(error).replace("sbatch: error: ", "").split()).rstrip(".")
         raise UsageError(
-            f"Slurm refused the job: {one_line(error)}. `hmtools config` lists slurm.partition, account, "
-            "qos, gres, time and max_array with where each comes from"
+            f"Slurm refused the job: {why}. `hmtools config` lists slurm.partition, account, qos, gres, time "
+            "and max_array with where each comes from, `hmtools doctor --cluster --engine slurm` tries them"
         ) from error
     return int(str(jobs[0].job_id).partition("_")[0])
 
@@ -180,4 +205,5 @@ def _outcome(job: Job, run: Run, submission: Submission, *, stopped: bool) -> Ou
         skipped=run.skipped,
         seconds=run.seconds,
         interrupted=stopped,
+        submitted=tuple(submission.ids) if stopped else (),
     )

@@ -40,6 +40,7 @@ _POLL_S = 0.2
 _GRACE_S = {signal.SIGTERM: 20.0, signal.SIGINT: 20.0}  # Slurm's KillWait is 30 s
 _GRACE_BEFORE_LIMIT_S = 60.0  # announced 90 s ahead
 _KILLED_S = 900.0  # within which Slurm kills what it requeues, or what is preempted
+_REQUEUE_AGAIN_S = 5.0  # after which Slurm is asked again, then twice as long each time
 _RECORD_S = 60.0  # how long to try to record outcomes when the disk is full
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,16 @@ def give_way(job: str, why: str) -> None:
     Raises:
         SystemExit: if that does not happen.
     """
-    trouble = requeue(job)
-    log.warning("%s: %s", why, f"not requeued: {trouble}" if trouble else f"requeued {job}")
-    time.sleep(_KILLED_S)
+    deadline, pause = time.monotonic() + _KILLED_S, _REQUEUE_AGAIN_S
+    while trouble := requeue(job):
+        log.warning("%s: not requeued: %s", why, trouble)
+        if time.monotonic() + pause > deadline:
+            break
+        time.sleep(pause)  # a busy controller gives no answer now and then
+        pause *= 2
+    else:
+        log.warning("%s: requeued %s", why, job)
+    time.sleep(max(0.0, deadline - time.monotonic()))
     raise SystemExit(1)
 
 

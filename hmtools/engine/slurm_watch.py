@@ -8,6 +8,7 @@ its tasks notice before their next unit that it was settled, and stop.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ SILENT_S = 86400.0
 
 _CANCEL_S = 90.0  # Slurm kills what ignores a signal after KillWait, 30 s if not set otherwise
 _POLL_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +119,13 @@ def require_closed(root: Path, *, break_lock: bool = False) -> Submission | None
 
 
 def _alive(submission: Submission) -> list[Row]:
-    rows = rows_of(submission.ids, submission.label) or []
-    return [row for row in rows if row.state not in TERMINAL]
+    rows = rows_of(submission.ids, submission.label)
+    if rows is None:
+        log.warning(
+            "%s: Slurm does not answer, so its jobs may not be cancelled; a task that still runs stops "
+            "before its next unit", submission.job,
+        )  # fmt: skip
+    return [row for row in rows or [] if row.state not in TERMINAL]
 
 
 def with_submission(status: JobStatus, root: Path) -> JobStatus:

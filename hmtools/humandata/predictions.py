@@ -36,6 +36,7 @@ from hmtools.humandata.table import fixed_size_lists
 __all__ = [
     "FACTS",
     "PREDICTED_FAMILIES",
+    "PREDICTIONS",
     "PREDICTION_COLUMNS",
     "PredictionSpec",
     "PredictionWriter",
@@ -43,6 +44,7 @@ __all__ = [
     "prediction_facts",
     "prediction_files",
     "predictions_schema",
+    "tables_in",
 ]
 
 PREDICTED_FAMILIES = ("smplx", "smpl")
@@ -50,6 +52,9 @@ PREDICTED_FAMILIES = ("smplx", "smpl")
 
 FACTS = ("model", "checkpoint_sha256", "body_sha256", "standin", "versions")
 """What a file says of itself; null where its writer did not know."""
+
+PREDICTIONS = "predictions"
+"""Folder of the tables of a split, ``<dataset>/<split>/predictions/``, as ``hmtools infer`` writes them."""
 
 _PIXELS = "upright original pixels, pixel centres at integers"
 _CAMERA = "OpenCV camera (x right, y down, z forward)"
@@ -265,15 +270,21 @@ class PredictionWriter:
                 self._table.close(commit=whole)
 
 
+def tables_in(folder: Path) -> list[Path]:
+    """The tables of a folder by name: its own, else those of the split or of the splits that it holds."""
+    patterns = ("*.parquet", f"{PREDICTIONS}/*.parquet", f"*/{PREDICTIONS}/*.parquet")
+    return next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
+
+
 def prediction_files(path: Path) -> list[Path]:
-    """The tables of a file, or of a folder (``*.parquet``, by name).
+    """The tables of a file, or of a folder (:func:`tables_in`).
 
     Raises:
         LayoutError: if there is none.
     """
     if path.is_file():
         return [path]
-    found = sorted(path.glob("*.parquet")) if path.is_dir() else []
+    found = tables_in(path) if path.is_dir() else []
     if not found:
         what = "no *.parquet in it" if path.is_dir() else "no such file or folder"
         raise LayoutError(f"{path}: {what}; expected predictions, a parquet file or a folder of them")

@@ -35,12 +35,30 @@ __all__ = [
     "frames_of",
 ]
 
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .avif .jp2 .ppm .pgm .gif".split())
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
 """Files of folders that are taken as images."""
-VIDEO_SUFFIXES = frozenset(".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .3gp .3g2".split())
+VIDEO_SUFFIXES = frozenset(
+    [".3g2", ".3gp", ".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm"]
+)
 """Files of folders that are taken as videos."""
 
-_EXAMPLES = 100
+_EXAMPLES = 10
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -132,7 +150,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Skips:
-    """What was left out, counted by reason, with the first hundred in words. Threads may share it."""
+    """What was left out, counted by reason, with the first ten of each in words. Threads may share it."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -148,7 +166,7 @@ class Skips:
         """
         with self._lock:
             self.counts[reason] += 1
-            if len(self.examples) < _EXAMPLES:
+            if self.counts[reason] <= _EXAMPLES:
                 self.examples.append(f"{where}: {reason}" + (f": {detail}" if detail else ""))
 
 
@@ -166,7 +184,7 @@ def find_media(inputs: Sequence[Path], *, sequences: bool = False) -> Media:
     """
     if not inputs:
         raise UsageError("expected one or more images, videos or folders, got none")
-    paths = [Path(os.path.abspath(path)) for path in inputs]
+    paths = [Path(os.path.abspath(path)) for path in inputs]  # noqa: PTH100 - links keep their names
     wrong = [f"{path}: no such file or folder" for path in paths if not path.exists()]
     root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
     found: dict[Path, None] = {}
@@ -225,8 +243,9 @@ def frames_of(media: Iterable[Medium], span: Span, skips: Skips) -> Generator[Fr
     Args:
         media: where from.
         span: which frames.
-        skips: gets what cannot be read: reasons of :class:`~hmtools.core.image.ImageError`, ``file_unreadable``
-            when the file system refuses, ``span_empty`` for a video that ends before the span begins.
+        skips: gets what cannot be read: reasons of :class:`~hmtools.core.image.ImageError`;
+            ``file_unreadable`` when the file system refuses; ``span_empty`` for a video that ends before the
+            span begins.
 
     Yields:
         Frames, of each source in order.
@@ -266,7 +285,11 @@ def _images(medium: Medium, span: Span, skips: Skips) -> Generator[Frame, None, 
         try:
             image = decode_rgb(file.read_bytes(), upright=True)
         except ImageError as error:
-            skips.add(error.reason, f"{medium.source} frame {index}" if medium.moves else medium.source, error.detail)
+            skips.add(
+                error.reason,
+                f"{medium.source} frame {index}" if medium.moves else medium.source,
+                error.detail,
+            )
             continue
         except OSError as error:
             skips.add("file_unreadable", str(medium.source), error.strerror or str(error))

@@ -108,15 +108,15 @@ def _pairs(expected: Float[np.ndarray, "m 4"], given: Float[np.ndarray, "n 4"]) 
     return pairs + _assigned(distance, free & (distance < _NEAR) & (growth < np.log(_SIZES)))
 
 
-def _distances(expected: Float[np.ndarray, "m 4"], given: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "m n"]:
+def _distances(
+    expected: Float[np.ndarray, "m 4"], given: Float[np.ndarray, "n 4"]
+) -> Float[np.ndarray, "m n"]:
     """Between centres, in diagonals of the expected boxes."""
     one, other = (boxes[:, :2] + boxes[:, 2:] / 2 for boxes in (expected, given))
     apart = np.linalg.norm(one[:, None] - other[None], axis=-1)
     return np.asarray(apart / np.linalg.norm(expected[:, 2:], axis=-1)[:, None])
 
 
-def _assigned(
-    cost: Float[np.ndarray, "m n"], allowed: np.ndarray
-) -> list[tuple[int, int]]:
+def _assigned(cost: Float[np.ndarray, "m n"], allowed: np.ndarray) -> list[tuple[int, int]]:
     rows, columns = linear_sum_assignment(np.where(allowed, cost, _FAR))
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]

@@ -32,9 +32,10 @@ from hmtools.core.atomic import file_sha256, fsync_dir, write_json
 from hmtools.core.errors import CheckpointError
 from hmtools.models.weight_files import write_safetensors
 
-__all__ = ["Checkpoint", "Checkpoints", "read_state"]
+__all__ = ["STATE", "Checkpoint", "Checkpoints", "read_state"]
 
 STATE = "state.json"
+"""What else a checkpoint stores, beside its tensors."""
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d{9})")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import resource
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor
 
 from hmtools.core.log import format_duration
 from hmtools.models.smplerx.model import SmplerX
+from hmtools.models.weight_cards import card_path
 from hmtools.shards.reader import Shards
 from hmtools.train.checkpoints import Checkpoints
+from hmtools.train.ending import Ending
 from hmtools.train.exports import save_weights
 from hmtools.train.log import Sink, TrainLog, jsonl_sink, mlflow_sink, tensorboard_sink
 from hmtools.train.loop import Step
@@ -27,29 +29,9 @@ from hmtools.train.state import TrainState
 from hmtools.train.validate import validate
 from hmtools.train.world import World
 
-__all__ = ["Ending", "Keeper"]
+__all__ = ["Keeper"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a process of a run ended.
-
-    Attributes:
-        step: steps that were taken, in all.
-        steps: of the whole run.
-        best: smallest validation figure, NaN without validation.
-    """
-
-    step: int
-    steps: int
-    best: float
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.step >= self.steps
 
 
 class Keeper:
@@ -93,8 +75,7 @@ class Keeper:
         found = self._checkpoints.latest()
         if found is not None:
             self._state.restore(found.tensors, found.step)
-            self._best = found.facts.get("best") or math.inf
-            self._best_step = int(found.facts.get("best_step", 0))
+            self._best, self._best_step = _best(self._run.best)
             log.info("goes on after step %d of %d, from %s", found.step, self._steps, found.path)
         self._since = self._state.step
         if self._world.first:
@@ -114,10 +95,10 @@ class Keeper:
             self._write(step)
         if validates or saves:
             self._world.average(self._state.statistics())
+        if saves and self._world.first:  # before a validation, in which the process may be killed
+            self._save(step.step)
         if validates and not (step.stop and not last):  # who is told to stop has seconds
             self._validate(step.step)
-        if saves and self._world.first:
-            self._save(step.step)
 
     def end(self) -> Ending:
         """Wait for what is being written; write the last weights if this was the last step."""
@@ -125,10 +106,11 @@ class Keeper:
         if self._world.first:
             self._checkpoints.wait()
             if step >= self._steps and not self._run.finished:
-                self._export(self._run.final, {"step": step, "best_step": self._best_step})
+                best = {"best": self._best, "best_step": self._best_step} if self._best_step else {}
+                self._export(self._run.final, {"step": step, **best})
             self._log.close()
         self._world.barrier()
-        return Ending(step, self._steps, self._best if self._best < math.inf else math.nan)
+        return Ending(step, self._steps, self._best if self._best_step else math.nan)
 
     def _write(self, step: Step) -> None:
         if not self._world.first:
@@ -189,14 +171,7 @@ class Keeper:
             self._network.train()
 
     def _save(self, step: int) -> None:
-        best = self._best if self._best < math.inf else None
-        facts = {
-            "recipe": self._recipe.name,
-            "steps": self._steps,
-            "epoch": step / self._per_epoch,
-            "best": best,
-            "best_step": self._best_step,
-        }
+        facts = {"recipe": self._recipe.name, "steps": self._steps, "epoch": step / self._per_epoch}
         ends = range(self._per_epoch, step + 1, self._per_epoch)  # of epochs: these stay
         self._checkpoints.save(step, self._state.tensors(), facts, spare=frozenset(ends))
 
@@ -205,3 +180,12 @@ class Keeper:
             state: Mapping[str, Tensor] = self._network.state_dict()
             epoch = self._state.step // self._per_epoch
             save_weights(path, state, self._recipe, {"epoch": epoch, **facts})
+
+
+def _best(weights: Path) -> tuple[float, int]:
+    """Figure and step of the best weights, from their card; infinity where there are none."""
+    try:
+        card = json.loads(card_path(weights).read_text(encoding="utf-8"))
+        return float(card["validation"]["mean"]), int(card["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return math.inf, 0

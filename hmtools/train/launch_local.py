@@ -20,8 +20,9 @@ from hmtools.core.errors import HmtoolsError
 from hmtools.core.log import setup_logging
 from hmtools.engine.drive import StopSignals
 from hmtools.engine.local import usable_cores
-from hmtools.engine.worker import ONE_THREAD, die_with_parent
-from hmtools.train.keeper import Ending
+from hmtools.engine.worker import ONE_THREAD, STOP_SIGNALS, die_with_parent
+from hmtools.train.ending import Ending
+from hmtools.train.run_folder import RunFolder
 from hmtools.train.worker import run_worker
 
 __all__ = ["environment", "free_port", "run_local"]
@@ -40,7 +41,8 @@ def run_local(folder: Path, processes: int) -> Ending:
         processes: how many train; a single one is this one.
 
     Raises:
-        HmtoolsError: with the traceback of the process that failed first.
+        HmtoolsError: that a process ended with, or with the traceback of the one that failed first.
+        KeyboardInterrupt: when a stop signal came while the processes were starting.
     """
     if processes == 1:
         return run_worker(folder)
@@ -63,7 +65,7 @@ def run_local(folder: Path, processes: int) -> Ending:
             start_method="spawn",
         )
         try:
-            return _wait(running, stop)
+            return _wait(running, stop, RunFolder(folder))
         finally:
             running.close(signal.SIGTERM, timeout=_GRACE_S)
 
@@ -94,7 +96,7 @@ def _entry(folder: str, level: int) -> tuple[int, int, float]:
     return ending.step, ending.steps, ending.best
 
 
-def _wait(running: PContext, stop: StopSignals) -> Ending:
+def _wait(running: PContext, stop: StopSignals, run: RunFolder) -> Ending:
     told = False
     while True:
         if stop.received and not told:
@@ -106,7 +108,11 @@ def _wait(running: PContext, stop: StopSignals) -> Ending:
         if result is None:
             continue
         if result.is_failed():
+            if (error := run.told()) is not None:
+                raise error
             first = min(result.failures.values(), key=lambda failure: failure.timestamp)
+            if stop.received and -first.exitcode in STOP_SIGNALS:  # it had not even begun
+                raise KeyboardInterrupt
             raise HmtoolsError(
                 f"process {first.local_rank} of the training ended with {first.exitcode}, so it stopped; the "
                 f"same command goes on from the newest checkpoint. {_reason(first.message)}"

@@ -6,18 +6,19 @@ A stop signal to the driver reaches the workers through the run's folder, since 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.core.settings import RaySettings
 from hmtools.engine.drive import StopSignals
-from hmtools.engine.lease import acquire
 from hmtools.engine.ray_cluster import joined
 from hmtools.engine.worker import one_line
-from hmtools.train.keeper import Ending
+from hmtools.train.ending import Ending, ending_of
 from hmtools.train.run_folder import RunFolder
 
 __all__ = ["RESTARTS", "run_ray"]
@@ -45,15 +46,10 @@ def run_ray(folder: Path, settings: RaySettings) -> Ending:
     options = run.options()
     gpus = options.device != "cpu"
     cores = None if settings.address else options.processes * (1 + options.workers)
-    with joined(settings, workers=cores), acquire(folder / ".job", break_lock=options.break_lock):
+    with joined(settings, workers=cores):
         _require(options.processes, 1 + options.workers, gpus=gpus)
-        with StopSignals() as stop:
-            watcher = _Watcher(run, stop)
-            watcher.start()
-            try:
-                return _fit(run, gpus=gpus)
-            finally:
-                watcher.end()
+        with _stops_passed_on(run):
+            return _fit(run, gpus=gpus)
 
 
 def _fit(run: RunFolder, *, gpus: bool) -> Ending:
@@ -74,27 +70,29 @@ def _fit(run: RunFolder, *, gpus: bool) -> Ending:
         ),
     )
     try:
-        result = trainer.fit()
+        trainer.fit()
     except Exception as error:
+        if (told := run.told()) is not None:
+            raise told from error
         raise HmtoolsError(
             f"the training on Ray ended: {one_line(error)}; the same command goes on from the newest "
             "checkpoint"
         ) from error
-    found: dict[str, Any] = result.metrics or {}
-    return Ending(int(found["step"]), int(found["steps"]), float(found["best"]))
+    if (told := run.told()) is not None:
+        raise told
+    return ending_of(run)
 
 
 def _entry(config: dict[str, Any]) -> None:
     """One worker; Ray Train has set up the processes' group."""
-    from ray import train
-
     from hmtools.core.log import setup_logging
     from hmtools.train.worker import run_worker
 
     setup_logging()
     logging.getLogger("hmtools").setLevel(config["level"])
-    ending = run_worker(Path(config["folder"]), held=True)
-    train.report({"step": ending.step, "steps": ending.steps, "best": ending.best})
+    if RunFolder(Path(config["folder"])).told() is not None:
+        return  # Ray starts a group again after any error; ours would only come again
+    run_worker(Path(config["folder"]))
 
 
 def _require(processes: int, cores: int, *, gpus: bool) -> None:
@@ -113,21 +111,22 @@ def _require(processes: int, cores: int, *, gpus: bool) -> None:
         )
 
 
-class _Watcher(threading.Thread):
-    """Passes a stop signal on: Ray's call does not return to the thread that waits in it."""
+@contextlib.contextmanager
+def _stops_passed_on(run: RunFolder) -> Iterator[None]:
+    """Leave a stop signal to the workers; Ray's call does not return to the thread that waits in it."""
+    over = threading.Event()
+    with StopSignals() as stop:
 
-    def __init__(self, run: RunFolder, stop: StopSignals) -> None:
-        super().__init__(name="hmtools-stop", daemon=True)
-        self._run, self._stop = run, stop
-        self._over = threading.Event()
+        def watch() -> None:
+            while not over.wait(_LOOK_S):
+                if stop.received:
+                    run.stop.touch()
+                    return
 
-    def run(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            if self._stop.received:
-                self._run.stop.touch()
-                return
-
-    def end(self) -> None:
-        """Stop watching."""
-        self._over.set()
-        self.join()
+        watcher = threading.Thread(target=watch, name="hmtools-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()

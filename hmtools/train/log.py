@@ -20,6 +20,8 @@ __all__ = ["Scalars", "Sink", "TrainLog", "jsonl_sink", "mlflow_sink", "read_log
 
 Scalars: TypeAlias = Mapping[str, float]
 
+_SQLITE = "sqlite:///"
+
 log = logging.getLogger(__name__)
 
 
@@ -94,8 +96,12 @@ class _Mlflow:
             import mlflow
         except ImportError as error:
             raise UsageError("--mlflow: MLflow is not installed; pip install 'hmtools[mlflow]'") from error
-        self._mlflow = mlflow
+        self._mlflow, self._known = mlflow, 0
         mlflow.set_tracking_uri(uri)
+        if uri.startswith(_SQLITE) and mlflow.get_experiment_by_name(recipe.name) is None:
+            # Else artifacts of all runs would lie wherever the command was started.
+            beside = Path(uri.removeprefix(_SQLITE)).absolute().with_name("mlartifacts")
+            mlflow.create_experiment(recipe.name, artifact_location=beside.as_uri())
         mlflow.set_experiment(recipe.name)
         known = folder / "mlflow.json"  # so that a resumed run goes on under its id
         run_id = json.loads(known.read_text())["run_id"] if known.is_file() else None
@@ -103,10 +109,14 @@ class _Mlflow:
         if run_id is None:
             write_json(known, {"run_id": run.info.run_id, "uri": uri})
             mlflow.log_params(dict(_flat(recipe_json(recipe))))
+        else:  # MLflow takes nothing back, and steps that are run again give the same numbers
+            history = mlflow.MlflowClient().get_metric_history(run_id, "loss")
+            self._known = max((metric.step for metric in history), default=0)
         self._folder = folder
 
     def write(self, step: int, scalars: Scalars) -> None:
-        self._mlflow.log_metrics(dict(scalars), step=step)
+        if step > self._known:
+            self._mlflow.log_metrics(dict(scalars), step=step)
 
     def close(self) -> None:
         for name in ("recipe.json", "best.safetensors", "best.json", "final.safetensors", "final.json"):
@@ -142,7 +152,7 @@ def _flat(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 class _TensorBoard:
     def __init__(self, folder: Path, since: int) -> None:
-        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+        from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=since + 1)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hmtools.bench.bodies import BenchBodies, bodies_of
 from hmtools.bodies.layers import BodyLayer
-from hmtools.core.errors import UsageError
+from hmtools.core.errors import CheckpointError, UsageError
 from hmtools.models.checkpoint import load_encoder, load_into, read_checkpoint
 from hmtools.models.sizes import SIZES
 from hmtools.models.smplerx.losses import LossWeights, losses
@@ -51,6 +51,11 @@ def make_network(recipe: Recipe, weights: str | None, bodies: BenchBodies, world
     )
     if weights is not None:
         checkpoint = read_checkpoint(weights)
+        if checkpoint.size != model.size:
+            raise CheckpointError(
+                f"{weights}: {checkpoint.model} of size {checkpoint.size}, and {recipe.name} trains size "
+                f"{model.size}; choose weights of that size with --init, or --init random"
+            )
         if checkpoint.model == "smplerx":
             load_into(network, checkpoint)
         else:
@@ -71,12 +76,9 @@ def wrapped(network: SmplerX, recipe: Recipe, world: World) -> nn.Module:
     distributed = nn.parallel.DistributedDataParallel
     names = inspect.signature(distributed).parameters  # the option was renamed in torch 2.13
     unsent = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
-    return distributed(
-        whole,
-        device_ids=[world.local_rank] if world.device.type == "cuda" else None,
-        gradient_as_bucket_view=True,
-        **{unsent: False},
-    )
+    options: dict[str, Any] = {unsent: False}
+    devices = [world.device] if world.device.type == "cuda" else None
+    return distributed(whole, device_ids=devices, gradient_as_bucket_view=True, **options)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

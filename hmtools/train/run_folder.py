@@ -10,18 +10,19 @@
       best.safetensors  weights with the best validation, with their card best.json
       final.safetensors weights of the last step, once the run is finished, with their card final.json
       validation/       predictions and reports, a folder per step
-      .job/             lease: one writer at a time
+      .job/             lease: one writer at a time; failure.json: why its processes ended; Slurm's job
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hmtools.core.atomic import write_json
-from hmtools.core.errors import RecipeError, UsageError
+from hmtools.core.errors import HmtoolsError, RecipeError, UsageError
 from hmtools.train.recipe import Recipe, read_recipe, recipe_json, write_recipe
 
 __all__ = ["RunFolder", "RunOptions"]
@@ -43,7 +44,6 @@ class RunOptions:
         block: read neighbouring rows together: for images on a network store.
         staging: folder on a disk of the node for copies of indices; None: they are read in place.
         mlflow: tracking URI; None: no MLflow.
-        break_lock: take the run even from a writer that seems alive.
     """
 
     shards: str
@@ -57,7 +57,6 @@ class RunOptions:
     block: bool = False
     staging: str | None = None
     mlflow: str | None = None
-    break_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,17 @@ class RunFolder:
         return self.path / ".job" / "stop"
 
     @property
+    def slurm(self) -> Path:
+        """Folder of the job that was handed to Slurm."""
+        return self.path / ".job" / "slurm"
+
+    @property
     def finished(self) -> bool:
         """Whether the run took its last step."""
         return self.final.is_file()
 
-    def prepare(self, recipe: Recipe, options: RunOptions) -> None:
-        """Make the folder, or take up the one that is there, and say what its processes shall do.
+    def require_own(self, recipe: Recipe) -> None:
+        """Return if the folder is free, or of a run of this recipe; nothing is written.
 
         Raises:
             UsageError: if it holds the run of another recipe, or files that are no run.
@@ -117,11 +121,40 @@ class RunFolder:
             _same_recipe(self.path, recipe)
         elif self.path.exists() and any(entry.name != ".job" for entry in self.path.iterdir()):
             raise UsageError(f"{self.path}: holds other files than a training run; choose another --out")
+
+    def prepare(self, recipe: Recipe, options: RunOptions) -> None:
+        """Make the folder, or take up the one that is there, and say what its processes shall do.
+
+        Raises:
+            UsageError: see :meth:`require_own`.
+        """
+        self.require_own(recipe)
+        there = self.path / "recipe.json"
         (self.path / ".job").mkdir(parents=True, exist_ok=True)
         if not there.is_file():
             write_recipe(there, recipe)
         self.stop.unlink(missing_ok=True)
+        self._failure.unlink(missing_ok=True)
         write_json(self.path / "options.json", asdict(options))
+
+    @property
+    def _failure(self) -> Path:
+        return self.path / ".job" / "failure.json"
+
+    def tell(self, error: HmtoolsError) -> None:
+        """Leave an error to whoever started this process; the first one that any process leaves counts."""
+        with contextlib.suppress(FileExistsError), self._failure.open("x", encoding="utf-8") as file:
+            json.dump({"message": str(error), "exit_code": error.exit_code}, file)
+
+    def told(self) -> HmtoolsError | None:
+        """The error that a process of the run left, None if none did."""
+        try:
+            found = json.loads(self._failure.read_text(encoding="utf-8"))
+            error = HmtoolsError(found["message"])
+            error.exit_code = int(found["exit_code"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return error
 
     def recipe(self) -> Recipe:
         """The run's recipe."""

@@ -8,8 +8,11 @@ from pathlib import Path
 import torch
 
 from hmtools.core.errors import UsageError
+from hmtools.engine.lease import acquire
 from hmtools.engine.local import usable_cores
-from hmtools.train.keeper import Ending
+from hmtools.engine.slurm_submit import require_slurm
+from hmtools.train.ending import Ending, ending_of
+from hmtools.train.launch_slurm import Submitted, require_not_submitted, submit
 from hmtools.train.options import TrainOptions
 from hmtools.train.plan import TrainPlan
 from hmtools.train.recipe import Recipe
@@ -20,10 +23,11 @@ __all__ = ["file_system", "run_options", "start"]
 _NETWORK_STORES = frozenset({"beegfs", "ceph", "cifs", "fuse.sshfs", "gpfs", "lustre", "nfs", "nfs4", "smb3"})
 _MOUNTS = Path("/proc/mounts")
 _MOST_WORKERS = 8  # for each GPU: more only compete for the disk
+_CLUSTER_WORKERS = 7  # with the process itself eight cores for each GPU, as most nodes have
 
 
-def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | None:
-    """Train until the last step, or until told to stop.
+def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | Submitted:
+    """Train until the last step, or until told to stop; on Slurm only hand it over.
 
     Args:
         recipe: what is trained.
@@ -31,30 +35,35 @@ def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | No
         options: where and how.
 
     Returns:
-        How it ended; None when it was handed to Slurm.
+        How it ended (at once for a run that is finished), or the Slurm job that trains.
 
     Raises:
         UsageError: if the folder is of another run, or there are not the GPUs that the plan has.
-        LockedError: if somebody else is writing the run.
+        LockedError: if somebody else is writing the run, or it is on Slurm already.
         HmtoolsError: if it failed.
     """
-    run, engine = RunFolder(options.out), options.settings.engine
-    run.prepare(recipe, run_options(plan, options))
-    if run.finished:
-        return None
-    if engine == "ray":
-        from hmtools.train.launch_ray import run_ray
+    run, settings = RunFolder(options.out.absolute()), options.settings
+    run.require_own(recipe)
+    if settings.engine == "slurm":
+        require_slurm()
+    elif settings.engine == "local":
+        _require_gpus(plan.batch.gpus, options.device)
+    require_not_submitted(run, cancels=options.break_lock)
+    job = run.path / ".job"
+    job.mkdir(parents=True, exist_ok=True)
+    with acquire(job, break_lock=options.break_lock):
+        run.prepare(recipe, run_options(plan, options))
+        if run.finished:
+            return ending_of(run)
+        if settings.engine == "ray":
+            from hmtools.train.launch_ray import run_ray
 
-        return run_ray(run.path, options.settings.ray)
-    if engine == "slurm":
-        from hmtools.train.launch_slurm import submit
+            return run_ray(run.path, settings.ray)
+        if settings.engine == "local":
+            from hmtools.train.launch_local import run_local
 
-        submit(run.path, options.settings.slurm)
-        return None
-    from hmtools.train.launch_local import run_local
-
-    _require_gpus(plan.batch.gpus, options.device)
-    return run_local(run.path, plan.batch.gpus)
+            return run_local(run.path, plan.batch.gpus)
+    return submit(run.path, settings.slurm)  # its first process takes the lease
 
 
 def run_options(plan: TrainPlan, options: TrainOptions) -> RunOptions:
@@ -73,7 +82,6 @@ def run_options(plan: TrainPlan, options: TrainOptions) -> RunOptions:
         block=remote,
         staging=str(Path(tempfile.gettempdir()) / "hmtools-index") if remote else None,
         mlflow=options.mlflow,
-        break_lock=options.break_lock,
     )
 
 
@@ -81,7 +89,11 @@ def _workers(plan: TrainPlan, options: TrainOptions) -> int:
     """Processes that make batches for each that trains; on the CPU none: they would compete with it."""
     if options.workers is not None:
         return options.workers
-    if options.device == "cpu" or not torch.cuda.is_available():
+    if options.device == "cpu":
+        return 0
+    if options.settings.engine != "local":
+        return _CLUSTER_WORKERS
+    if not torch.cuda.is_available():
         return 0
     here = max(1, min(plan.batch.gpus, torch.cuda.device_count()))
     return max(1, min(_MOST_WORKERS, usable_cores() // here - 1))

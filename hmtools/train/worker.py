@@ -12,11 +12,11 @@ from pathlib import Path
 from torch import nn
 
 from hmtools.core.atomic import write_json
-from hmtools.core.errors import UsageError
+from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.engine.drive import StopSignals
-from hmtools.engine.lease import acquire
 from hmtools.train.batches import Batch
-from hmtools.train.keeper import Ending, Keeper
+from hmtools.train.ending import Ending
+from hmtools.train.keeper import Keeper
 from hmtools.train.loader import TrainData, TrainSource, loader
 from hmtools.train.loop import LossIsNotFiniteError, run_steps
 from hmtools.train.objective import Objective, bodies_for, make_network, wrapped
@@ -68,25 +68,29 @@ def steps_of(recipe: Recipe, epoch_size: int) -> tuple[int, int]:
     return per_epoch, min(steps, recipe.run.max_steps or steps)
 
 
-def run_worker(folder: Path, *, held: bool = False) -> Ending:
+def run_worker(folder: Path) -> Ending:
     """Be one process of the run in ``folder``; launchers start as many as ``options.json`` says.
+
+    The launcher holds the run's lease.
 
     Args:
         folder: of the run.
-        held: the launcher holds the run's lease; else the first process takes it.
 
     Raises:
-        HmtoolsError: for whatever keeps the run from going on.
+        HmtoolsError: for whatever keeps the run from going on; :meth:`RunFolder.told` has it, too.
     """
     run = RunFolder(folder)
-    recipe, options = run.recipe(), run.options()
-    with joined(options.device) as world, StopSignals() as stop:
-        if world.size != options.processes:
-            raise UsageError(f"{folder}: expected {options.processes} processes, this is one of {world.size}")
-        if held or not world.first:
+    try:
+        recipe, options = run.recipe(), run.options()
+        with StopSignals() as stop, joined(options.device) as world:
+            if world.size != options.processes:
+                raise UsageError(
+                    f"{folder}: expected {options.processes} processes, this is one of {world.size}"
+                )
             return _train(run, recipe, options, world, stop)
-        with acquire(folder / ".job", break_lock=options.break_lock):
-            return _train(run, recipe, options, world, stop)
+    except HmtoolsError as error:
+        run.tell(error)
+        raise
 
 
 def _train(run: RunFolder, recipe: Recipe, options: RunOptions, world: World, stop: StopSignals) -> Ending:

@@ -17,6 +17,7 @@ import torch
 from torch import distributed
 
 from hmtools.core.errors import UsageError
+from hmtools.engine.worker import one_line
 
 __all__ = ["World", "joined"]
 
@@ -93,13 +94,24 @@ def joined(device: str = "auto") -> Iterator[World]:
         torch.cuda.set_device(world.device)
     ours = size > 1 and not distributed.is_initialized()  # Ray Train makes the group itself
     if ours:
-        backend = "nccl" if world.device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        _meet("nccl" if world.device.type == "cuda" else "gloo")
     try:
         yield world
     finally:
         if ours:
             distributed.destroy_process_group()
+
+
+def _meet(backend: str) -> None:
+    address = f"{os.environ['MASTER_ADDR']} port {os.environ['MASTER_PORT']}"
+    try:
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+    except distributed.DistNetworkError as error:
+        why = "that port is taken there" if "EADDRINUSE" in str(error) else one_line(error)
+        raise UsageError(
+            f"the processes of the training cannot meet at {address}: {why}; start it again, or export "
+            "another MASTER_ADDR or MASTER_PORT (with Slurm in slurm.setup)"
+        ) from error
 
 
 def _device(wanted: str, local_rank: int) -> torch.device:

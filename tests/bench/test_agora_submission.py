@@ -60,6 +60,19 @@ def test_what_is_sent(tmp_path: Path) -> None:
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_what_a_method_does_not_predict_is_neutral(tmp_path: Path) -> None:
+    """SMPLer-X has no gaze; the server refuses a body without one."""
+    parts = ("leye_pose", "reye_pose", "jaw_pose", "expression", "right_hand_pose")
+    whole = person(0)
+    people = [{name: cell for name, cell in whole.items() if name.removeprefix("smplx_") not in parts}]
+    assert write_submission(table(tmp_path, people), tmp_path / "o.zip", MEANS).people == 1
+    (sent,) = contents(tmp_path / "o.zip").values()
+    for part in parts:
+        assert sent["params"][part].shape == (1, whole[f"smplx_{part}"].size)
+        assert not sent["params"][part].any()
+    assert sent["params"]["left_hand_pose"].any()
+
+
 def test_what_was_sent_is_read_back(tmp_path: Path) -> None:
     """With the joints where they were, and the hands absolute again."""
     people = [person(0), person(1)]

@@ -42,6 +42,16 @@ def test_a_run_that_leaves_people_out_is_not_best(tmp_path: Path) -> None:
     assert "EHF, b: 3 samples have no usable prediction" in remarks(summary)
 
 
+def test_a_mean_over_sets_with_people_left_out_is_not_best(tmp_path: Path) -> None:
+    """As many are missing in each: nobody knows whether they are the same. The remark is said once."""
+    for model, level in (("a", 60.0), ("b", 50.0)):
+        write_run(tmp_path / model, dict.fromkeys(SETS, level), count=8, model=model, missing=2)
+    summary = summarise(read_runs([tmp_path / "a", tmp_path / "b"]))
+    line = next(line for line in summary.lines if line.testset == "MPE")
+    assert [cell and cell.best for cell in line.cells] == [False, False]
+    assert "EHF, a, b: 3 samples have no usable prediction" in remarks(summary)
+
+
 def test_nothing_published_beside_the_standin(tmp_path: Path) -> None:
     write_run(tmp_path, dict.fromkeys(SETS, 60.0), count=4, standin=True)
     summary = summarise(read_runs([tmp_path]))

@@ -13,7 +13,7 @@ import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hmtools.core.log import Progress, format_bytes, format_duration, setup_logging, table
+from hmtools.core.log import Progress, format_bytes, format_duration, format_rate, setup_logging, table
 
 
 class Terminal(io.StringIO):
@@ -103,6 +103,11 @@ def test_format_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
+@pytest.mark.parametrize(("rate", "text"), [(310.4, "310"), (9.96, "10"), (2.54, "2.5"), (0.347, "0.35")])
+def test_format_rate(rate: float, text: str) -> None:
+    assert format_rate(rate) == text
+
+
 @given(st.floats(0, 1e15))
 def test_formats_stay_short(value: float) -> None:
     assert len(format_bytes(value)) <= 9
@@ -130,7 +135,7 @@ def test_rate_and_time_left(clock: Clock) -> None:
     assert bar.eta_s is None
     clock.now += 10
     bar.advance(expected=20, records=18)
-    assert bar.summary() == "1/4 units, 18 records, 2 records/s, 40 s left"
+    assert bar.summary() == "1/4 units, 18 records, 1.8 records/s, 40 s left"
     clock.now += 10
     bar.advance(expected=60, records=60)
     assert bar.eta_s == pytest.approx(5)

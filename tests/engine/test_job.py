@@ -29,6 +29,11 @@ def job(*indices: int, **changes: Any) -> Job:
     return Job(name="j", out=Path("out"), units=units, fn=lambda unit: done(unit.id), **changes)
 
 
+def test_the_command_that_continues_forces_nothing() -> None:
+    said = job(0, command="hmtools convert a --overwrite --out 'x --break-locks' --break-lock").command
+    assert said == "hmtools convert a --out 'x --break-locks'"
+
+
 def test_unit_has_an_id_and_can_be_pickled() -> None:
     unit = Unit(index=12, name="val images 0-511", payload={"a": (1, 2)}, sequences=("s",))
     assert unit.id == unit_id(12) == "u00012"

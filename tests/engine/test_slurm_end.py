@@ -62,7 +62,7 @@ def test_every_unit_gets_its_reason(out: Path, monkeypatch: pytest.MonkeyPatch) 
         "u00002": "Slurm task 61_2 on hm1 ended while this unit ran: CANCELLED by 7",
         "u00003": "Slurm task 61_3 on hm2 ended before this unit began: HmtoolsError: no function",
         "u00004": "hm2: no python",
-        "u00005": "Slurm task 61_5 ended before it began: TIMEOUT",
+        "u00005": "Slurm task 61_5 ended before hmtools ran in it: TIMEOUT",
     }
     assert asked == [61]
     assert outcome.exit_code == 1
@@ -117,10 +117,24 @@ def test_the_end_waits_for_the_driver(out: Path, monkeypatch: pytest.MonkeyPatch
     assert finalised(out) == 1
 
 
-def test_the_end_waits_for_a_task_that_is_being_requeued(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", [[Row("61", "PENDING", "BeginTime")], None], ids=["queued", "no answer"])
+def test_the_end_waits_for_a_task_that_is_being_requeued(
+    out: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Row] | None
+) -> None:
     """It may have ended for Slurm, and be in the queue again when the end begins."""
     made = submitted(make_job(out, [{}]))
-    monkeypatch.setattr(slurm_end, "rows_of", lambda ids, label: [Row("61", "PENDING", "BeginTime")])
+    monkeypatch.setattr(slurm_end, "rows_of", lambda ids, label: rows)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("time.sleep", lambda seconds: run_task(str(made.folder), 0))
     run_end(str(made.folder))
     assert (job_status(out).state, finalised(out)) == ("finished", 1)
+
+
+def test_the_end_does_not_wait_for_ever_for_an_answer(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = submitted(make_job(out, [{}]))
+    monkeypatch.setattr(slurm_end, "rows_of", lambda ids, label: None)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(slurm_end, "_PATIENCE_S", -1.0)
+    run_end(str(made.folder))
+    assert made.settled is not None
+    assert made.settled["failed"] == 1

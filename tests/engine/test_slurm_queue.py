@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from hmtools.engine import slurm_queue
@@ -42,3 +45,21 @@ def test_hosts_without_slurm_know_nothing() -> None:
 def test_commands_that_hang_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_queue, "_ANSWER_S", 0.1)
     assert slurm_queue._ask("sleep", "20") is None
+
+
+def test_a_command_that_hangs_is_let_alone_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody who looks at forty jobs does not wait forty times."""
+    calls = tmp_path / "calls"
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\necho x >> {calls}\nexec sleep 9\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm_queue, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(slurm_queue, "_mute_since", {})
+    assert [rows_of([61], "label") for _ in range(3)] == [None] * 3
+    assert calls.read_text() == "x\n"
+    assert caplog.text.count("squeue gave no answer within 0.5 s") == 1
+    monkeypatch.setattr(slurm_queue, "_MUTE_S", 0.0)
+    assert rows_of([61], "label") is None
+    assert calls.read_text() == "x\nx\n", "it is asked again later"

@@ -132,3 +132,19 @@ def test_a_signal_lets_the_running_unit_end_or_not(
     run_task(str(made.folder), 0)
     assert runs(out) == ["u00000", "u00001"] if ends else ["u00000", "u00000", "u00001"]
     assert len(made.ended()) == 2
+
+
+def test_a_requeue_that_slurm_did_not_hear_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, asked, slept = ["its state is not known", "no answer from scontrol", ""], [], list[float]()
+
+    def requeue(job: str) -> str:
+        asked.append(job)
+        return answers.pop(0)
+
+    monkeypatch.setattr(slurm_task, "requeue", requeue)
+    monkeypatch.setattr("time.sleep", slept.append)
+    with pytest.raises(SystemExit):
+        slurm_task.give_way("61_3", "SIGTERM")
+    assert asked == ["61_3"] * 3
+    assert slept[:2] == [5.0, 10.0]
+    assert sum(slept) > 800, "and then it waits to be killed"

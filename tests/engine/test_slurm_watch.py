@@ -95,6 +95,17 @@ def test_break_lock_cancels(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.taken
 
 
+def test_break_lock_says_that_nobody_was_there_to_cancel(
+    out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submitted(make_job(out, [{}]))
+    answers(monkeypatch, None)
+    from hmtools.engine.local import run_local
+
+    assert run_local(make_job(out, [{}]), workers=0, break_lock=True, progress=False).ok
+    assert "Slurm does not answer, so its jobs may not be cancelled" in caplog.text
+
+
 def test_break_lock_does_not_trust_what_stays(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     submitted(make_job(out, [{}]))
     answers(monkeypatch, [Row("61", "COMPLETING", "")])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 
-from hmtools.train.log import Scalars, TrainLog, jsonl_sink, read_log, tensorboard_sink
+from hmtools.train.log import Scalars, TrainLog, jsonl_sink, mlflow_sink, read_log, tensorboard_sink
+from hmtools.train.recipe import write_recipe
+from tests.train.toy_recipe import toy_recipe
 
 
 def write(path: Path, steps: range, *, since: int) -> None:
@@ -30,12 +33,25 @@ def test_a_new_run_has_no_log(tmp_path: Path) -> None:
     assert read_log(tmp_path / "log.jsonl") == []
 
 
+def scalars(data: bytes) -> list[tuple[str, int, float]]:
+    """Records of a TensorBoard file: length, checksum, event, checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found, start = [], 0
+    while start < len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        event = Event.FromString(data[start + 12 : start + 12 + length])
+        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        start += length + 16
+    return found
+
+
 def test_tensorboard_files_hold_the_numbers(tmp_path: Path) -> None:
     log = TrainLog([tensorboard_sink(tmp_path, since=0)])
     log.write(1, {"loss": 0.5, "lr": 1e-3})
     log.close()
     (events,) = tmp_path.iterdir()
-    assert b"loss" in events.read_bytes()
+    assert scalars(events.read_bytes()) == [("loss", 1, 0.5), ("lr", 1, pytest.approx(1e-3))]
 
 
 def test_a_sink_that_fails_is_dropped_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -53,3 +69,31 @@ def test_a_sink_that_fails_is_dropped_and_named(tmp_path: Path, caplog: pytest.L
     log.close()
     assert [row["step"] for row in read_log(path)] == [1, 2]
     assert caplog.text.count("no space left") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow and its database have warnings of their own
+def test_mlflow_has_parameters_metrics_and_artifacts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_recipe(folder / "recipe.json", toy_recipe())
+    uri = f"sqlite:///{tmp_path}/tracking.db"
+    for steps in (range(1, 4), range(2, 6)):  # the second one goes on from a checkpoint after step 1
+        log = TrainLog([mlflow_sink(uri, folder, toy_recipe())])
+        for step in steps:
+            log.write(step, {"loss": 1.0 / step})
+        (folder / "final.safetensors").write_bytes(b"weights")
+        log.close()
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["optim.lr"], run.data.params["data.sets"]) == ("0.05", "mscoco/train2017")
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(n, 1.0 / n) for n in range(1, 6)]
+    names = [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
+    assert names == ["final.safetensors", "recipe.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlartifacts", "run", "tracking.db"]

@@ -60,6 +60,9 @@ _SHAPES: dict[str, tuple[tuple[int | None, ...], ...]] = {
 }
 
 
+_LAST_LETTER = 0x10FFFF
+
+
 def npz_files(path: Path) -> list[Path]:
     """An npz file, or those of a folder by name."""
     return [path] if path.is_file() else sorted(path.glob("*.npz"))
@@ -83,7 +86,10 @@ def open_arrays(path: Path) -> dict[str, NDArray[Any]]:
             f"{path}: no npz file ({error}); it is damaged, cut off or something else"
         ) from error
     if not members or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        return load_npz(path, max_bytes=_MAX_BYTES)
+        read = load_npz(path, max_bytes=_MAX_BYTES)
+        for name, array in read.items():
+            _check_text(array, f"{path}[{name}]")
+        return read
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     found = {}
@@ -92,7 +98,17 @@ def open_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if name in found:
             raise AssetError(f"{path}: {member.filename!r} occurs twice")
         found[name] = _mapped(data, member, path)
+        _check_text(found[name], f"{path}[{name}]")
     return found
+
+
+def _check_text(array: NDArray[Any], where: str) -> None:
+    """Text of characters that exist: from others Python makes an error of its own inner workings."""
+    if array.dtype.kind != "U" or not array.nbytes:
+        return
+    letters = array.reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    if (letters > _LAST_LETTER).any():
+        raise AssetError(f"{where}: text with characters that do not exist; the file is damaged")
 
 
 def _mapped(data: mmap.mmap, member: zipfile.ZipInfo, path: Path) -> NDArray[Any]:

@@ -102,9 +102,7 @@ def open_detector(name: str, options: DetectorOptions) -> Detector:
         return _default(options)
     known = detector_names()
     if name not in known:
-        raise UsageError(
-            f"no detector {name!r}{nearest(name, known)}; there are {', '.join([AUTO, *known])}"
-        )
+        raise UsageError(f"no detector {name!r}{nearest(name, known)}; there are {', '.join([AUTO, *known])}")
     module = importlib.import_module(f"{detectors.__name__}.{name}")
     found: Detector = module.open_detector(options)
     return found

@@ -1,9 +1,9 @@
 """``hog``: OpenCV's people detector, which needs no download.
 
-A linear SVM on histograms of oriented gradients (Dalal and Triggs, "Histograms of Oriented Gradients for Human
-Detection", CVPR 2005), of pedestrians. Its quality is that of 2005: it finds people who stand or walk, seen
-whole, 100 pixels tall or more, and misses those who sit, bend, are cut off or hidden; trees and posts are
-people to it at times. Enough for a first look; for results use a detection network.
+A linear SVM on histograms of oriented gradients (Dalal and Triggs, "Histograms of Oriented Gradients for
+Human Detection", CVPR 2005), of pedestrians. Its quality is that of 2005: it finds people who stand or walk,
+seen whole, 100 pixels tall or more, and misses those who sit, bend, are cut off or hidden; trees and posts
+are people to it at times. Enough for a first look; for results use a detection network.
 
 OpenCV 5 has dropped it from its main modules: it is there in OpenCV 4 (``opencv-python<5``), and in OpenCV 5
 where that was built with its extra module ``xobjdetect``.
@@ -26,9 +26,10 @@ __all__ = ["Hog", "open_detector"]
 
 log = logging.getLogger(__name__)
 
-_LONG_SIDE = 800  # pixels at which frames are searched: larger ones take seconds and show no more people
-# A window of 64 x 128 holds a person of 96 pixels, with a margin of 16 on each side (the paper, section 4).
-_INNER = (32 / 64, 96 / 128)
+_LONG_SIDE = 640  # pixels at which frames are searched: 0.1 s; larger ones take seconds
+# Windows have a margin: 16 pixels on each side of 64 x 128 in the paper (section 4). Found people fill more
+# of their windows than that; with these shares boxes hold head and feet.
+_INNER = (0.6, 0.9)
 
 
 class Hog:
@@ -47,10 +48,10 @@ class Hog:
 
     def prepare(self, media: Sequence[Medium]) -> None:
         """Say what is to be expected."""
+        del media
         log.warning(
-            "OpenCV's HOG detector looks for people in %d sources: it finds those who stand, seen whole, and "
-            "misses many others. For results use onnx or ultralytics with a local model, or give boxes",
-            len(media),
+            "OpenCV's HOG detector looks for people: it finds those who stand, seen whole, and misses many "
+            "others. For results use onnx or ultralytics with a local model, or give boxes"
         )
 
     def detect(self, frame: Frame) -> Detections:

@@ -23,10 +23,10 @@ class Whole:
 
     def prepare(self, media: Sequence[Medium]) -> None:
         """Say what that means."""
+        del media
         log.warning(
-            "nobody is looked for: each of the %d sources is taken to show one person who fills the frame. "
-            "For anything else give boxes, or a detector (onnx or ultralytics with a local model)",
-            len(media),
+            "nobody is looked for: every frame is taken to show one person who fills it. For anything else "
+            "give boxes, or a detector (onnx or ultralytics with a local model)"
         )
 
     def detect(self, frame: Frame) -> Detections:

@@ -1,1 +1,1 @@
-"""What tables of predictions become: files for other programs, pictures and videos. Nothing is inferred again."""
+"""What tables of predictions become: files for other programs, pictures, videos."""

@@ -16,16 +16,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hmtools.core.errors import SchemaError, UsageError
 from hmtools.humandata.keys import image_key, key_decode
-from hmtools.humandata.predictions import iter_predictions
+from hmtools.humandata.predictions import iter_predictions, open_table, prediction_files
 
-__all__ = ["Frame", "PeopleIndex", "Scene", "Track", "frames", "scan", "tracks"]
+__all__ = ["Frame", "PeopleIndex", "Scene", "Track", "count_rows", "frames", "scan", "tracks"]
 
 _WHO = ("key", "source", "image_path")
 _IDENTITY = (*_WHO, "frame", "track_id", "bbox_xywh")
@@ -43,14 +43,12 @@ class Scene:
         label: the name as a file name, told apart from those of all other scenes.
         source: medium of the rows, as the table has it; None for records.
         frames: (N,) int64, rising, those that have people.
-        window: (4,) x, y, x, y of the smallest rectangle around all boxes, upright pixels; None without.
     """
 
     name: str
     label: str
     source: str | None
     frames: Ints
-    window: NDArray[np.float64] | None
 
     @property
     def step(self) -> int:
@@ -69,7 +67,7 @@ class PeopleIndex:
         scene: (n,) number of each row's scene.
         person: (n,) number of each row's person.
         frame: (n,) frame of each row, 0 where the table has none.
-        area: (n,) of each row's box in square pixels, 0 where it has none.
+        boxes: (n, 4) x, y, w, h of each row, upright pixels; NaN where it has none.
     """
 
     path: Path
@@ -78,16 +76,26 @@ class PeopleIndex:
     scene: Ints
     person: Ints
     frame: Ints
-    area: NDArray[np.float64]
+    boxes: NDArray[np.float64]
 
     def biggest(self) -> NDArray[np.bool_]:
         """(n,) rows of the person of each scene whose boxes cover most, all frames together."""
-        total = np.bincount(self.person, self.area, len(self.people))
+        area = np.nan_to_num(self.boxes[:, 2] * self.boxes[:, 3])
+        total = np.bincount(self.person, area, len(self.people))
         own = np.array([scene for scene, _, _ in self.people], np.int64)
         order = np.lexsort((-np.arange(len(own)), total, own))  # among equals the first one comes last
         last = np.append(np.flatnonzero(np.diff(own[order])), len(order) - 1)
         chosen: NDArray[np.bool_] = np.isin(self.person, order[last])
         return chosen
+
+    def windows(self, kept: NDArray[np.bool_] | None = None) -> dict[Scene, NDArray[np.float64]]:
+        """The smallest rectangle (4,) x, y, x, y around all boxes of each scene that has boxes, pixels."""
+        known = np.isfinite(self.boxes).all(axis=1) & (True if kept is None else kept)
+        low, high = (np.full((len(self.scenes), 2), sign * np.inf) for sign in (1, -1))
+        np.minimum.at(low, self.scene[known], self.boxes[known, :2])
+        np.maximum.at(high, self.scene[known], self.boxes[known, :2] + self.boxes[known, 2:])
+        corners = np.concatenate([low, high], axis=1)
+        return {scene: own for scene, own in zip(self.scenes, corners, strict=True) if np.isfinite(own).all()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,6 +136,11 @@ class Frame:
     columns: Columns
 
 
+def count_rows(path: Path) -> int:
+    """Rows of a table or a folder of tables, by their headers."""
+    return sum(int(open_table(file).metadata.num_rows) for file in prediction_files(path))
+
+
 def scan(path: Path) -> PeopleIndex:
     """Read who is in a table.
 
@@ -140,20 +153,22 @@ def scan(path: Path) -> PeopleIndex:
         UsageError: if it has no rows.
     """
     scenes: dict[tuple[str, str | None], int] = {}
-    people: dict[tuple[int, str], int] = {}
+    people: dict[_Who, int] = {}
     parts: list[tuple[Any, ...]] = []
     count = 0
     for batch in iter_predictions(path, _IDENTITY):
         size = _size(batch, path)
         places = [_place(batch, i, path, count + i) for i in range(size)]
-        own = [scenes.setdefault((name, source), len(scenes)) for name, source, _, _ in places]
+        own = [scenes.setdefault((place.scene, place.source), len(scenes)) for place in places]
         who = [
-            people.setdefault((scene, f"t{track}" if track is not None else f"r{count + i}"), len(people))
-            for i, (scene, (_, _, _, track)) in enumerate(zip(own, places, strict=True))
+            people.setdefault(
+                (scene, place.track, place.person, count + i if place.track is None else -1), len(people)
+            )
+            for i, (scene, place) in enumerate(zip(own, places, strict=True))
         ]
         box = batch["bbox_xywh"]
         boxes = np.full((size, 4), np.nan) if box is None else box[:, :4].astype(np.float64)
-        parts.append((own, who, [frame for _, _, frame, _ in places], boxes))
+        parts.append((own, who, [place.frame for place in places], boxes))
         count += size
     if not count:
         raise UsageError(f"{path}: no rows, so nobody was predicted; nothing to do")
@@ -172,28 +187,41 @@ def _cell(batch: Columns, name: str, row: int) -> Any:
     return None if batch[name] is None else batch[name][row]
 
 
-def _place(batch: Columns, row: int, path: Path, number: int) -> tuple[str, str | None, int, str | None]:
-    """Name of the scene, source, frame and track of a row."""
+class _Place(NamedTuple):
+    """What a row says of itself; ``person``: its number in a record's image."""
+
+    scene: str
+    source: str | None
+    frame: int
+    track: str | None
+    person: int | None = None
+
+
+_Who = tuple[int, str | None, int | None, int]  # scene, track, person, and the row of those without a track
+
+
+def _place(batch: Columns, row: int, path: Path, number: int) -> _Place:
     key, source, image, track = (_cell(batch, name, row) for name in (*_WHO, "track_id"))
     frame = -1 if batch["frame"] is None else int(batch["frame"][row])
     if key is None:
         if source is None and image is None:
             raise SchemaError(f"{path}: row {number} has neither key nor source nor image_path")
-        return source or image, source or image, max(frame, 0), track
+        return _Place(source or image, source or image, max(frame, 0), track)
     try:
         said = key_decode(key)
     except UsageError:  # a key of somebody else's making names its image and nothing more
-        return key, None, max(frame, 0), track
+        return _Place(key, None, max(frame, 0), track)
     frame = said.frame if frame < 0 else frame
     if track is None:
-        return image_key(said.dataset, said.split, said.sequence, said.frame), None, frame, None
-    return f"{said.dataset}/{said.split}/{said.sequence}", None, frame, track
+        image = image_key(said.dataset, said.split, said.sequence, said.frame)
+        return _Place(image, None, frame, None, said.person)
+    return _Place(f"{said.dataset}/{said.split}/{said.sequence}", None, frame, track)
 
 
 def _index(
     path: Path,
     scenes: Sequence[tuple[str, str | None]],
-    people: Sequence[tuple[int, str]],
+    people: Sequence[_Who],
     numbers: tuple[Ints, Ints, Ints],
     boxes: NDArray[np.float64],
 ) -> PeopleIndex:
@@ -202,19 +230,17 @@ def _index(
     order = np.argsort(scene, kind="stable")
     rows = np.split(order, np.cumsum(np.bincount(scene, minlength=len(scenes)))[:-1])
     found = [
-        Scene(name=name, label=label, source=source, frames=np.unique(frame[own]), window=_window(boxes[own]))
+        Scene(name=name, label=label, source=source, frames=np.unique(frame[own]))
         for (name, source), label, own in zip(scenes, labels, rows, strict=True)
     ]
-    ids = [who[1:] if who[0] == "t" else None for _, who in people]
     nth: Counter[int] = Counter()
-    short = []
-    for (own_scene, _), track in zip(people, ids, strict=True):
-        short.append(_safe(track) if track is not None else str(nth[own_scene]))
-        nth[own_scene] += track is None
-    names = [f"{labels[own_scene]}_{own}" for (own_scene, _), own in zip(people, short, strict=True)]
+    names = []
+    for own, track, number, _ in people:
+        nameless = str(nth[own] if number is None else number)
+        names.append(_person_label(labels[own], nameless if track is None else _safe(track)))
+        nth[own] += track is None
     names = _told_apart(names, names)
-    listed = [(s, name, track) for (s, _), name, track in zip(people, names, ids, strict=True)]
-    sides = boxes[:, 2:]
+    listed = [(own, name, track) for (own, track, _, _), name in zip(people, names, strict=True)]
     return PeopleIndex(
         path=path,
         scenes=tuple(found),
@@ -222,16 +248,13 @@ def _index(
         scene=scene,
         person=person,
         frame=frame,
-        area=np.where(np.isfinite(sides).all(axis=1), sides.prod(axis=1), 0.0),
+        boxes=boxes,
     )
 
 
-def _window(boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    known = boxes[np.isfinite(boxes).all(axis=1)]
-    if not len(known):
-        return None
-    low, high = known[:, :2].min(axis=0), (known[:, :2] + known[:, 2:]).max(axis=0)
-    return np.concatenate([low, high])
+def _person_label(scene: str, own: str) -> str:
+    """Track names that already begin with their sequence's stand alone."""
+    return own if own.startswith(f"{scene}_") else f"{scene}_{own}"
 
 
 def _short(name: str, source: str | None) -> str:
@@ -259,7 +282,9 @@ def _told_apart(short: Sequence[str], full: Sequence[str]) -> list[str]:
     return found
 
 
-def tracks(index: PeopleIndex, names: Sequence[str], kept: NDArray[np.bool_] | None = None) -> Iterator[Track]:
+def tracks(
+    index: PeopleIndex, names: Sequence[str], kept: NDArray[np.bool_] | None = None
+) -> Iterator[Track]:
     """People over time, each when its last row has come.
 
     Args:
@@ -286,9 +311,8 @@ def tracks(index: PeopleIndex, names: Sequence[str], kept: NDArray[np.bool_] | N
         when = when[by_time]
         if len(when) > 1 and not np.diff(when).all():
             twice = int(when[:-1][np.diff(when) == 0][0])
-            raise SchemaError(
-                f"{index.path}: track {track_id!r} of {index.scenes[scene].name} has two rows of frame {twice}"
-            )
+            name = index.scenes[scene].name
+            raise SchemaError(f"{index.path}: track {track_id!r} of {name} has two rows of frame {twice}")
         yield Track(
             scene=index.scenes[scene],
             label=label,
@@ -298,7 +322,9 @@ def tracks(index: PeopleIndex, names: Sequence[str], kept: NDArray[np.bool_] | N
         )
 
 
-def frames(index: PeopleIndex, names: Sequence[str], kept: NDArray[np.bool_] | None = None) -> Iterator[Frame]:
+def frames(
+    index: PeopleIndex, names: Sequence[str], kept: NDArray[np.bool_] | None = None
+) -> Iterator[Frame]:
     """Frames that have people, scene by scene and in the order of time.
 
     Args:

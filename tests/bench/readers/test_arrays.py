@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,15 @@ def test_damaged_files_are_errors_of_ours(tmp_path: Path, data: st.DataObject) -
     (tmp_path / "a.npz").write_bytes(blob[:end])
     with contextlib.suppress(HmtoolsError):
         assert ArrayReader(tmp_path / "a.npz").read([0])["smpl_betas"].shape[0] == 1
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_text_that_is_none_is_refused(save: Any, tmp_path: Path) -> None:
+    """A flipped bit in a stored key, which no checksum of a mapped file tells."""
+    key = np.array([97, 0x110000], np.uint32).view("U1")
+    save(tmp_path / "a.npz", key=key, smpl_betas=np.ones((2, 10)))
+    with pytest.raises(AssetError, match="characters that do not exist; the file is damaged"):
+        ArrayReader(tmp_path / "a.npz")
 
 
 def test_several_files_are_one(tmp_path: Path) -> None:
