@@ -36,7 +36,7 @@ from _report import Figure, arguments, report, scratch
 from hmtools.bodies.assets import standin_dir
 from hmtools.core.atomic import AtomicFile, file_sha256
 from hmtools.core.image import encode_jpeg
-from hmtools.geometry.crop import crop_window
+from hmtools.geometry.crop import crop_window, network_box
 from hmtools.humandata.keys import key_encode
 from hmtools.humandata.manifest import Manifest, spec_json, write_manifest
 from hmtools.humandata.record import Record
@@ -44,7 +44,6 @@ from hmtools.humandata.schema import BATCH_ROWS, RecordSpec, index_schema, recor
 from hmtools.humandata.table import normalise
 from hmtools.shards.index import INDEX, iter_batches, part_tables, write_index
 from hmtools.shards.writer import PartWriter
-from hmtools.geometry.crop import network_box
 from hmtools.train.augment import CROP, augmentations, augmented_affine
 from hmtools.train.loader import TrainData, TrainSource, loader
 from hmtools.train.recipe import AugmentSpec

@@ -22,8 +22,8 @@ def demo(
     Example:
       hmtools demo --out demo
     """  # noqa: D301 - \b keeps Typer from joining the lines
-    from hmtools.demo.run import run_demo
     from hmtools.core.log import format_duration, show, table
+    from hmtools.demo.run import run_demo
 
     made = run_demo(recipe, out, lambda line: typer.echo(line, err=True))
     rows = [[item.what, item.numbers, format_duration(item.seconds), str(item.where)] for item in made]

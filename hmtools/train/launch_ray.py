@@ -16,7 +16,7 @@ from typing import Any
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.core.settings import RaySettings
 from hmtools.engine.drive import StopSignals
-from hmtools.engine.ray_cluster import joined
+from hmtools.engine.ray_cluster import check_nodes, joined
 from hmtools.engine.worker import one_line
 from hmtools.train.ending import Ending, ending_of
 from hmtools.train.run_folder import RunFolder
@@ -39,7 +39,8 @@ def run_ray(folder: Path, settings: RaySettings) -> Ending:
         settings: the cluster to join (none: one is started here), and its runtime environment.
 
     Raises:
-        UsageError: if the cluster cannot be joined, or has not the GPUs or cores that the run asks for.
+        UsageError: if the cluster cannot be joined, has not the GPUs or cores that the run asks for, or has
+            nodes that cannot run it.
         HmtoolsError: with the error of the worker that failed.
     """
     run = RunFolder(folder.absolute())
@@ -48,6 +49,7 @@ def run_ray(folder: Path, settings: RaySettings) -> Ending:
     cores = None if settings.address else options.processes * (1 + options.workers)
     with joined(settings, workers=cores):
         _require(options.processes, 1 + options.workers, gpus=gpus)
+        check_nodes(run.path, {"CPU": 1.0 + options.workers, "GPU": float(gpus)})
         with _stops_passed_on(run):
             return _fit(run, gpus=gpus)
 

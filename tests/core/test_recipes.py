@@ -32,7 +32,8 @@ def test_every_shipped_recipe_evaluates(name: str) -> None:
 
 def test_demo() -> None:
     worlds = load_recipe("demo/world")["worlds"]
-    assert [world["dataset"] for world in worlds] == ["mscoco", "ehf"]
+    assert [world["dataset"] for world in worlds if "testset" not in world] == ["mscoco"]
+    assert len({world["testset"] for world in worlds if "testset" in world}) == 5
     assert all(world["synth"]["frames"] > 0 and world["view"]["people"] > 0 for world in worlds)
 
 
