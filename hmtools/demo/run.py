@@ -17,6 +17,7 @@ from hmtools.bench.protocols.registry import get_protocol
 from hmtools.bench.results import REPORT, read_runs
 from hmtools.bench.run import BenchResult, bench, mean_primary_error, open_testset
 from hmtools.bench.source import open_predictions
+from hmtools.bench.testsets import find_testset
 from hmtools.convert.run import convert
 from hmtools.convert.validate import validate_split
 from hmtools.core.atomic import write_text
@@ -51,7 +52,8 @@ class _Demo:
     """A demo under way.
 
     Attributes:
-        worlds: of the recipe: a dataset, its miniature, which splits are shown and which test set it is.
+        worlds: of the recipe: a dataset, its miniature, the interval it is converted with, which people are
+            shown and which test set it is.
         training: recipe and changes, or None: the demo ends with the shards.
         out: the demo's folder.
         settings: resolved, the engine local.
@@ -139,7 +141,7 @@ def _convert(demo: _Demo) -> Iterator[Made]:
         name = world["dataset"]
         reports = convert(
             name, root=demo.out / "raw" / name, out=demo.shards, splits=world["synth"]["splits"],
-            overwrite=True, command=command, workers=0, progress=False,
+            overwrite=True, command=command, workers=0, progress=False, every=world.get("every"),
         )  # fmt: skip
         for report in reports:
             outcome, task = report.outcome, report.plan.task
@@ -210,7 +212,7 @@ def _infer(demo: _Demo) -> Iterator[Made]:
 def _bench(demo: _Demo) -> Iterator[Made]:
     out, results = demo.runs / "bench", []
     for world in _testsets(demo):
-        protocol = get_protocol(world["testset"])
+        protocol = get_protocol(find_testset(world["testset"]))
         shards = open_testset(protocol, demo.shards)
         predictions = demo.runs / "infer" / protocol.dataset / protocol.splits[0] / PREDICTIONS
         result = bench(shards, open_predictions(predictions, shards), protocol, out / protocol.testset)

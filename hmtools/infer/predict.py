@@ -6,6 +6,7 @@ but the last bits of its numbers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -64,12 +65,14 @@ def samples_of(shards: Shards, rows: Iterable[int], *, threads: int = 1, ahead: 
         threads: how many decode.
         ahead: samples that may wait, which bounds memory.
     """
-    order = iter(rows)
+    read = (
+        (record, shards.image_bytes(record)) for record in map(shards.row, rows)
+    )
     with ThreadPoolExecutor(threads) as pool:
-        waiting = [pool.submit(shards.__getitem__, row) for row in islice(order, ahead)]
+        waiting = deque(pool.submit(shards.decode, *found) for found in islice(read, ahead))
         while waiting:
-            sample = waiting.pop(0).result()
-            waiting += [pool.submit(shards.__getitem__, row) for row in islice(order, 1)]
+            sample = waiting.popleft().result()
+            waiting += [pool.submit(shards.decode, *found) for found in islice(read, 1)]
             yield sample
 
 

@@ -28,9 +28,7 @@ __all__ = ["with_mesh"]
 _FAMILIES: tuple[Family, ...] = ("smplx", "smplh", "smpl")
 
 
-def with_mesh(
-    tile: Tile, shards: Shards, row: int, *, colour: tuple[int, int, int] | None = None
-) -> Tile:
+def with_mesh(tile: Tile, shards: Shards, row: int, *, colour: tuple[int, int, int] | None = None) -> Tile:
     """The tile with the body of row ``row`` drawn into its image; the same tile where there is none to draw.
 
     Args:

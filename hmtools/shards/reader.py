@@ -130,7 +130,14 @@ class Shards:
     def __getitem__(self, index: SupportsIndex) -> Sample:
         """The record at ``index`` and its decoded upright image."""
         record = self.row(index)
-        data = self.image_bytes(record)
+        return self.decode(record, self.image_bytes(record))
+
+    def decode(self, record: dict[str, Any], data: bytes | None) -> Sample:
+        """The sample of a record of this split and its encoded image; threads may do this side by side.
+
+        Raises:
+            ImageError: for a damaged image.
+        """
         stored = record["image_affine"]
         affine = np.eye(2, 3) if stored is None else stored.astype(np.float64)
         if data is None:

@@ -20,6 +20,11 @@ worlds = [
         synth=dict(frames=4, people=1, splits=("test",), **_render),
         testset="EgoBody",
     ),
-    dict(dataset="ubody", synth=dict(frames=4, people=2, splits=("intra_test",), **_render), testset="UBody"),
+    dict(
+        dataset="ubody",  # its benchmark looks at every hundredth annotation
+        synth=dict(frames=56, people=2, size=(320, 240), splits=("intra_test",), **_render),
+        every=100,
+        testset="UBody",
+    ),
 ]
 training = dict(recipe="smplerx/tiny/demo")

@@ -179,7 +179,7 @@ class TestFollow:
     ) -> None:
         made = submitted(make_job(out, [{}]))
         answers(monkeypatch, [Row("61", "RUNNING", "")])
-        thread = threading.Timer(0.3, os.kill, args=(os.getpid(), signal.SIGINT))
+        thread = threading.Timer(0.3, os.kill, args=(os.getpid(), signal.SIGTERM))
         thread.start()
         assert not follow(made, progress=False)
         thread.join()

@@ -94,6 +94,7 @@ def archive(name: str) -> bytes:
         (archive("gz"), "a gzip archive"),
         (b"\x00\x01\x02", "bytes that begin 00 01 02"),
     ],
+    ids=("empty", "pointer", "doctype", "html", "text", "tar", "gzip", "bytes"),  # a gzip holds the time
 )
 def test_files_of_another_kind_are_told(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "smpler_x_h32.pth.tar"

@@ -2,6 +2,5 @@
 _base_ = "../_base_/tiny.py"
 title = "tiny network on the synthetic world of the demo"
 data = dict(strategy="concat", sets=dict(mscoco=dict(split="train2017")))
-batch = dict(global_batch=8, micro_batch=8)
-run = dict(epochs=20, max_steps=60, precision="fp32", checkpoint_every=30, log_every=10)
-validate = dict(every=60, sets=[dict(dataset="ehf", split="test")])
+run = dict(epochs=20, max_steps=40, precision="fp32", checkpoint_every=20, log_every=10)
+validate = dict(every=40, sets=[dict(dataset="ehf", split="test")])
