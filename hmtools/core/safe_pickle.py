@@ -49,6 +49,7 @@ _DAMAGE = (
     NotImplementedError,  # a compression method or a zip feature that Python lacks
     RuntimeError,  # an encrypted member; too deep recursion
     EOFError,
+    OSError,  # a place before the beginning of the file
     LookupError,
     ValueError,
     TypeError,

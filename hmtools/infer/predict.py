@@ -65,9 +65,7 @@ def samples_of(shards: Shards, rows: Iterable[int], *, threads: int = 1, ahead: 
         threads: how many decode.
         ahead: samples that may wait, which bounds memory.
     """
-    read = (
-        (record, shards.image_bytes(record)) for record in map(shards.row, rows)
-    )
+    read = ((record, shards.image_bytes(record)) for record in map(shards.row, rows))
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque(pool.submit(shards.decode, *found) for found in islice(read, ahead))
         while waiting:

@@ -90,10 +90,11 @@ def open_weights(path: Path, *, verify: bool = False) -> WeightFile:
     if head[:4] == b"PK\x03\x04":
         _check_zip(path, verify)
         return _split(path, _load(path, mapped=True))
-    if head[:1] == b"\x80":
-        return _split(path, _load(path, mapped=False))
+    # Before pickles: a header's length may well begin with the byte that pickles begin with.
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER:
         return _read_safetensors(path)
+    if head[:1] == b"\x80":
+        return _split(path, _load(path, mapped=False))
     raise CheckpointError(
         f"{path}: expected weights saved by torch.save (.pth, .pth.tar) or safetensors, found {_told(head)}"
     )

@@ -22,7 +22,7 @@ worlds = [
     ),
     dict(
         dataset="ubody",  # its benchmark looks at every hundredth annotation
-        synth=dict(frames=56, people=2, size=(320, 240), splits=("intra_test",), **_render),
+        synth=dict(frames=100, people=1, size=(320, 240), splits=("intra_test",), **_render),
         every=100,
         testset="UBody",
     ),

@@ -260,3 +260,13 @@ def test_safetensors_of_others_are_read(tmp_path: Path) -> None:
     save_file({}, tmp_path / "empty")
     with pytest.raises(CheckpointError, match="without weights"):
         open_weights(tmp_path / "empty")
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    for length in range(1, 64):  # of the name: one of them makes a header of 128, 384 ... bytes
+        write_safetensors(path, {"x" * 8 * length: torch.ones(2)})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert open_weights(path).kind == "safetensors"

@@ -21,6 +21,7 @@ compressed ones are read as a whole, so they should be of some thousand people e
 from __future__ import annotations
 
 import mmap
+import tokenize
 import zipfile
 from bisect import bisect_right
 from collections import defaultdict
@@ -125,7 +126,7 @@ def _mapped(data: mmap.mmap, member: zipfile.ZipInfo, path: Path) -> NDArray[Any
         version = np.lib.format.read_magic(data)
         wanted = np.lib.format.read_array_header_1_0
         shape, fortran, dtype = (wanted if version == (1, 0) else np.lib.format.read_array_header_2_0)(data)
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, tokenize.TokenError) as error:
         raise AssetError(
             f"{where}: no array ({error}); the file is damaged, or was not made by NumPy"
         ) from error

@@ -177,8 +177,7 @@ class BoxNet(nn.Module):
         self.deconv = _deconvolutions([width + BODY_VOLUME_CHANNELS, *3 * [fine]])
         self.bbox_center = _pointwise(fine, 3)
         self.lhand_size, self.rhand_size, self.face_size = (
-            nn.Sequential(nn.Linear(fine, fine), nn.ReLU(inplace=True), nn.Linear(fine, 2))
-            for _ in range(3)
+            nn.Sequential(nn.Linear(fine, fine), nn.ReLU(inplace=True), nn.Linear(fine, 2)) for _ in range(3)
         )
 
     def forward(self, features: Float[Tensor, "b c h w"], heatmap: Float[Tensor, "b j d h w"]) -> Boxes:
