@@ -43,6 +43,7 @@ def test_options_are_those_of_the_command(path: Path) -> None:
             assert used <= options, f"{path.name}: hmtools {name}"
 
 
+@pytest.mark.slow
 def test_slurm_takes_them(slurm: Slurm) -> None:
     assert [path.stem for path in FILES] == ["bench", "convert", "infer", "ray_cluster", "train"]
     for path in FILES:
