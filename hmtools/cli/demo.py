@@ -31,5 +31,6 @@ def demo(
     # after `make demo` the command is not on the PATH
     command = "hmtools" if shutil.which("hmtools") else sys.argv[0]
     typer.echo(
-        f"Open the contact sheets in a browser. Next: `{command} datasets`, `{command} convert --help`."
+        f"Open the report and the contact sheets in a browser. Next: `{command} datasets`, "
+        f"`{command} convert --help`."
     )

@@ -72,6 +72,11 @@ class _Demo:
     def runs(self) -> Path:
         return self.out / "runs"
 
+    @property
+    def run(self) -> Path:
+        """Folder of the training; predictions and report are named after it."""
+        return self.runs / "train" / str((self.training or {})["recipe"]).replace("/", "-")
+
 
 def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
     """Run a demo recipe below ``out``, which is emptied first if an earlier demo made it.
@@ -184,7 +189,7 @@ def _train(demo: _Demo) -> Iterator[Made]:
     recipe = load_training(training["recipe"], training.get("changes", ()))
     plan = make_plan(recipe, shards=demo.shards, gpus=1)
     require_ready(plan, ["hmtools", "train", training["recipe"]], shards=demo.shards)
-    run = demo.runs / "train"
+    run = demo.run
     options = TrainOptions(out=run, shards=demo.shards, settings=demo.settings, device="cpu")
     ending = start(recipe, plan, options)
     if not isinstance(ending, Ending) or not ending.finished:
@@ -199,7 +204,7 @@ def _testsets(demo: _Demo) -> list[dict[str, Any]]:
 def _infer(demo: _Demo) -> Iterator[Made]:
     for world in _testsets(demo):
         reports = infer_shards(
-            demo.runs / "train", demo.shards / world["dataset"], out=demo.runs / "infer", gpus=0, workers=0,
+            demo.run, demo.shards / world["dataset"], out=demo.runs / "infer", gpus=0, workers=0,
             settings=demo.settings, progress=False,
         )  # fmt: skip
         for report in reports:
