@@ -284,8 +284,8 @@ def in_precision(field: str, value: Any) -> Any:
     """The literal as a float column sees it."""
     if field not in FLOATS or value is None:
         return value
-    try:
-        return struct.unpack("f", struct.pack("f", value))[0] if field == "f32" else float(value)
+    try:  # "<f" minds numbers beyond float32, "f" does not
+        return struct.unpack("<f", struct.pack("<f", value))[0] if field == "f32" else float(value)
     except OverflowError:
         return float(value)
 
