@@ -10,6 +10,7 @@ is bounded by the size of the file; time is not (a forged pickle may still be sl
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import pickle
@@ -49,7 +50,6 @@ _DAMAGE = (
     NotImplementedError,  # a compression method or a zip feature that Python lacks
     RuntimeError,  # an encrypted member; too deep recursion
     EOFError,
-    OSError,  # a place before the beginning of the file
     LookupError,
     ValueError,
     TypeError,
@@ -151,7 +151,10 @@ def _named(where: str, kind: str, hint: str = "") -> Iterator[None]:
         yield
     except HmtoolsError:
         raise
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        # A place before the beginning of the file is damage; a disk or network that fails is not.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         reason = str(error) or type(error).__name__
         raise AssetError(
             f"{where}: cannot be read as {kind} ({reason}){hint}. It is damaged, cut off or something else; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import pickle
 import warnings
@@ -169,4 +170,19 @@ def test_a_pickle_given_as_npz_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     path.write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(AssetError, match=r"x\.npz: cannot be read as an npz file \(File is not a zip file\)"):
+        load_npz(path)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.EINVAL, AssetError), (errno.EIO, OSError)])
+def test_a_failing_disk_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros(3))
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, "it failed")
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", fails)
+    with pytest.raises(expected, match="it failed"):
         load_npz(path)
