@@ -172,7 +172,7 @@ def _people(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of every pickle."""
     parameters = [c.name for c in PREDICTION_COLUMNS if c.name.startswith(f"{found.family}_")]
-    others = ["key", "image_path", "width", "height", "gender", "joints2d"]
+    others = ["key", "image_path", "width", "height", "gender", "kid", "joints2d"]
     counted: Counter[str] = Counter()
     for batch in iter_predictions(path, [*others, *parameters]):
         filled = {name: column for name, column in batch.items() if column is not None}
@@ -233,4 +233,7 @@ def _content(
         content["gender"] = cells["gender"]
     if len(given["betas"]) != 10:
         content["num_betas"] = len(given["betas"])
+    if kid := float(np.nan_to_num(cells.get("kid", 0.0), nan=0.0)):  # one number more than num_betas
+        content["kid_flag"] = True
+        content["params"]["betas"] = np.append(given["betas"], np.float32(kid))[None]
     return content

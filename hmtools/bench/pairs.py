@@ -94,7 +94,8 @@ def predicted_meshes(
     """The predicted meshes of some rows of a batch, and why some are none.
 
     Vertices are taken as they are; parameters are posed, by the neutral model unless the prediction names
-    another. A hand that a method does not predict is the mean hand, a face the neutral one.
+    another, and of children with the kid template. A hand that a method does not predict is the mean hand, a
+    face the neutral one.
 
     Args:
         found: of a batch.
@@ -108,6 +109,7 @@ def predicted_meshes(
     Raises:
         UsageError: if the predictions have nothing of the family, meshes of another, or vertices alone where
             joints are wanted.
+        AssetError: for children without a kid template.
     """
     family, place = protocol.predicted, np.array(rows, np.int64)
     if found.vertices is not None:
@@ -127,6 +129,8 @@ def predicted_meshes(
     for name in ("left_hand_pose", "right_hand_pose") if family == "smplx" else ():
         if name not in own:
             own[name] = torch.from_numpy(neutral_part(name, family, bodies)).expand(int(valid.sum()), -1)
+    if found.kid is not None and (weights := np.nan_to_num(found.kid[place[valid.numpy()]], nan=0.0)).any():
+        own["kid"] = torch.from_numpy(weights).to(bodies.device)
     genders = [_gender(found, row) for row, reason in zip(rows, reasons, strict=True) if not reason]
     rule = replace(protocol.truth, family=family)
     posed = spread(pose_people(own, genders, rule, bodies), valid.to(bodies.device))

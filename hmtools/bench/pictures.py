@@ -158,8 +158,8 @@ def _places(split: Shards, keys: Sequence[str]) -> list[tuple[str, tuple[Shards,
 
 
 def _predicted(paths: Sequence[Path], keys: set[str]) -> dict[str, Row]:
-    """The predictions of the wanted keys: SMPL-X parameters, gender and camera; of a key twice, the first."""
-    names = ["key", "gender", *_CAMERA, *(f"smplx_{part}" for part in _PARTS)]
+    """The predictions of the wanted keys: SMPL-X parameters, of whom, camera; of a key twice, the first."""
+    names = ["key", "gender", "kid", *_CAMERA, *(f"smplx_{part}" for part in _PARTS)]
     found: dict[str, Row] = {}
     for batch in chain.from_iterable(iter_predictions(path, names) for path in paths):
         column = batch["key"]
@@ -221,6 +221,8 @@ def _overlay(
     bodies = _bodies(shards)
     gender: Gender = next((own for own in GENDERS if own == person["gender"]), "neutral")
     cells = {part: np.asarray(value, np.float32)[None] for part, value in values.items()}
+    if _known(person["kid"]) and person["kid"]:  # adults need no template
+        cells["kid"] = np.array([person["kid"]], np.float32)
     vertices = bodies.pose("smplx", cells, gender).vertices[0].cpu().numpy().astype(np.float64)
     height, width = image.shape[:2]
     camera = Camera(focal_length=focal, principal_point=principal, width=width, height=height, affine=affine)

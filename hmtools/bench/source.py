@@ -39,6 +39,7 @@ __all__ = ["Predicted", "PredictionSource", "find_reader", "open_predictions"]
 
 _PROBED = 32
 _SHOWN = 20
+_MODEL = ("gender", "kid")  # what the parameters are of
 _FORMS = (
     "a parquet file or a folder of them, a result folder of SMPLer-X (smplx/<frame>_<id>.npz), AGORA's "
     "<image>_personId_<n>.pkl in a folder or zip, or an npz with keys"
@@ -61,6 +62,7 @@ class Predicted:
         joints2d: (B, J, 3) x, y, confidence, pixels of the upright image.
         joints3d: (B, J, 4) x, y, z, confidence.
         gender: B genders of the models, None where not stated; None if nowhere stated.
+        kid: (B,) weight of the kid template, NaN for adults; None if all are.
     """
 
     found: Bool[np.ndarray, " b"]
@@ -72,6 +74,7 @@ class Predicted:
     joints2d: Float[np.ndarray, "b j 3"] | None
     joints3d: Float[np.ndarray, "b j 4"] | None
     gender: Sequence[str | None] | None
+    kid: Float[np.ndarray, " b"] | None = None
 
 
 class PredictionSource(Protocol):
@@ -242,7 +245,7 @@ class _Source:
             smpl={name: spread[name] for name in spread if name.startswith("smpl_")},
             **{
                 name: spread.get(name)
-                for name in ("vertices", "virtual_transl", "crop_affine", "joints2d", "joints3d", "gender")
+                for name in (*("vertices", "virtual_transl", "crop_affine", "joints2d", "joints3d"), *_MODEL)
             },
         )
 

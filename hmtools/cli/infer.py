@@ -57,14 +57,39 @@ def infer(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Media: what finds people; default: what is here.", autocompletion=complete.detectors
+            help="Media: what finds people: given, hog, onnx, ultralytics, whole. Default: --boxes, else "
+            "--detector-model, else hog (OpenCV 4), else whole: a frame is one person.",
+            autocompletion=complete.detectors,
         ),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="Media: file of boxes or keypoints, instead of a detector.")
+        Path | None,
+        typer.Option(help="Media: file of boxes or keypoints, instead of a detector; all of them are taken."),
     ] = None,
     detector_model: Annotated[
         Path | None, typer.Option(help="Media: local file for the detectors onnx and ultralytics.")
+    ] = None,
+    person_class: Annotated[
+        int | None, typer.Option(help="Media: which class of that file is people; default: 0.")
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Media: least confidence of people, 0 to 1; default: 0.5, for --boxes none."),
+    ] = None,
+    min_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Media: least width and height of people, pixels; default: 50x150 as in SMPLer-X's demo, "
+            "for --boxes none. 0x0: all.",
+        ),
+    ] = None,
+    no_track: Annotated[
+        bool, typer.Option("--no-track", help="Media: follow nobody from frame to frame; no track_id.")
+    ] = False,
+    max_lost: Annotated[
+        int | None,
+        typer.Option(help="Media: frames without a box after which a person gets a new id; default: 15."),
     ] = None,
     allow_standin: Annotated[
         bool, typer.Option("--allow-standin", help="Media: accept the stand-in body; marked so.")
@@ -103,6 +128,7 @@ def infer(
       hmtools infer smplerx-h32 shards/pw3d/test
       hmtools infer runs/train/smplerx-h32 shards --engine slurm --gpus 8 --precision bf16
       hmtools infer smplerx-h32 dance.mp4 --stride 2 --out runs/dance
+      hmtools infer smplerx-h32 small.mp4 --detector-model yolo.onnx --min-size 20x60
     """  # noqa: D301 - \b keeps the lines of an example apart
     settings = engine_settings(
         engine=engine, workers=workers, address=address, unit_timeout=unit_timeout, wait=wait
@@ -110,7 +136,8 @@ def infer(
     of_media: dict[str, Any] = {
         "--start": start, "--end": end, "--stride": stride, "--biggest": biggest, "--sequence": sequence,
         "--detector": detector, "--boxes": boxes, "--detector-model": detector_model,
-        "--allow-standin": allow_standin,
+        "--person-class": person_class, "--confidence": confidence, "--min-size": min_size,
+        "--no-track": no_track, "--max-lost": max_lost, "--allow-standin": allow_standin,
     }  # fmt: skip
     of_shards: dict[str, Any] = {
         "--vertices": vertices, "--workers": workers, "--engine": engine, "--unit-timeout": unit_timeout,
@@ -165,7 +192,7 @@ def _refuse(options: Mapping[str, Any], kind: str, inputs: Sequence[Path]) -> No
     """Options that would have no effect are no mistake to be silent about."""
     from hmtools.core.errors import UsageError
 
-    if given := [flag for flag, value in options.items() if value not in (None, False)]:
+    if given := [flag for flag, value in options.items() if value is not None and value is not False]:
         raise UsageError(f"{given[0]}: is about {kind}; {inputs[0]} is none of them")
 
 

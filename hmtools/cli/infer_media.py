@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def infer_media(
         as_json: print the summary as JSON.
 
     Raises:
-        UsageError: for more than one GPU.
+        UsageError: for more than one GPU, and options that have no effect or none that is known.
     """
     from hmtools.core.errors import UsageError
     from hmtools.infer.model import load_model
@@ -67,18 +68,41 @@ def _options(common: Mapping[str, Any], media: Mapping[str, Any], *, progress: b
     from hmtools.infer.media import Span
     from hmtools.infer.pipeline import MediaOptions
 
+    _check(media)
     span = {name: media[f"--{name}"] for name in ("start", "end", "stride")}
-    chosen = {"detector": media["--detector"], "batch": common["batch"]}
+    names = ("detector", "person_class", "confidence", "max_lost")
+    chosen = {name: media[f"--{name.replace('_', '-')}"] for name in names}
     return MediaOptions(
         span=Span(**{name: value for name, value in span.items() if value is not None}),
         sequences=media["--sequence"],
         biggest=media["--biggest"],
+        track=not media["--no-track"],
+        min_size=_size(media["--min-size"]),
+        batch=common["batch"],
         boxes=media["--boxes"],
         detector_model=media["--detector-model"],
         overwrite=common["overwrite"],
         progress=progress,
         **{name: value for name, value in chosen.items() if value is not None},
     )
+
+
+def _check(media: Mapping[str, Any]) -> None:
+    from hmtools.core.errors import UsageError
+
+    if media["--person-class"] is not None and media["--detector-model"] is None:
+        raise UsageError("--person-class: is about the file of --detector-model, which is not given")
+    if media["--no-track"] and media["--max-lost"] is not None:
+        raise UsageError("--max-lost: is about tracks, and --no-track makes none; give one")
+
+
+def _size(text: str | None) -> tuple[float, float] | None:
+    from hmtools.core.errors import UsageError
+
+    match = None if text is None else re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if text is not None and match is None:
+        raise UsageError(f"--min-size: expected width x height in pixels, e.g. 20x60, found {text!r}")
+    return None if match is None else (float(match[1]), float(match[2]))
 
 
 def _tell(summary: Summary, *, standin: bool) -> None:
@@ -91,5 +115,7 @@ def _tell(summary: Summary, *, standin: bool) -> None:
     )
     for reason, count in summary.skipped.items():
         typer.echo(f"  left out: {reason} {count}")
-    folder = summary.path.parent
-    typer.echo(f"{summary.path}\nnext: hmtools render overlay {folder}; hmtools export {folder} --to tracks")
+    typer.echo(summary.path)
+    if summary.people:
+        folder = summary.path.parent
+        typer.echo(f"next: hmtools render overlay {folder}; hmtools export {folder} --to tracks")

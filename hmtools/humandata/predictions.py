@@ -83,6 +83,7 @@ PREDICTION_COLUMNS: tuple[Column, ...] = (
         Column(*entry)
         for entry in (
             ("gender", "str", "gender of the model the numbers belong to; null = neutral"),
+            ("kid", "f32", "weight of the kid template (AGORA's 11th number); null = adult"),
             ("focal_length", "f32[2]", "fx, fy of the whole image", "px", _PIXELS),
             ("principal_point", "f32[2]", "cx, cy of the whole image", "px", _PIXELS),
             ("virtual_transl", "f32[3]", "translation in the virtual camera of the crop", "m", _CAMERA),

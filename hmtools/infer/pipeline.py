@@ -26,14 +26,14 @@ from hmtools.core.errors import UnitError, UsageError
 from hmtools.core.image import ImageError
 from hmtools.core.log import Progress
 from hmtools.infer.batches import BatchSize, CropModel, Person, predicted_rows
-from hmtools.infer.chosen import MIN_SIZE, chosen
+from hmtools.infer.chosen import BELOW_MINIMUM, Limits, chosen
 from hmtools.infer.crops import FREE_RATIO, person_crop
 from hmtools.infer.detectors.base import AUTO, Detector, DetectorOptions, open_detector
 from hmtools.infer.media import Frame, Media, Medium, Skips, Span, find_media, frames_of
 from hmtools.infer.parts import PartedWriter
 from hmtools.infer.predict import prediction_spec
 from hmtools.infer.stages import ahead
-from hmtools.infer.tracker import Tracker
+from hmtools.infer.tracker import MAX_LOST, Tracker
 
 __all__ = ["SUMMARY", "MediaOptions", "Summary", "run_media"]
 
@@ -55,12 +55,14 @@ class MediaOptions:
         biggest: predict the largest person of each frame only, as SMPLer-X's demo does for one person.
         track: whether people of videos and sequences are followed; otherwise ``track_id`` is null, unless
             given boxes have one.
+        max_lost: frames looked at without a box, behind which a person who comes back has another id.
         detector: name, or ``auto``: given boxes, a given model, else what needs no download.
         boxes: file of boxes, for the detector ``given``.
         detector_model: local file, for ``onnx`` and ``ultralytics``.
-        confidence: detections below it are left out.
+        confidence: 0 to 1, boxes below it are left out; None: 0.5 for detections, none of the given ones is.
         person_class: number of the detector's class that is people.
-        min_size: width and height in pixels below which detections are left out.
+        min_size: width and height in pixels below which boxes are left out; None: 50 x 150 for detections, as
+            SMPLer-X's demo has it, none for given ones.
         ratio: padding of boxes.
         batch: people at once; None: chosen.
         overwrite: whether there may be predictions in the folder already.
@@ -71,12 +73,13 @@ class MediaOptions:
     sequences: bool = False
     biggest: bool = False
     track: bool = True
+    max_lost: int = MAX_LOST
     detector: str = AUTO
     boxes: Path | None = None
     detector_model: Path | None = None
-    confidence: float = 0.5
+    confidence: float | None = None
     person_class: int = 0
-    min_size: tuple[float, float] = MIN_SIZE
+    min_size: tuple[float, float] | None = None
     ratio: float = FREE_RATIO
     batch: int | None = None
     overwrite: bool = False
@@ -87,6 +90,13 @@ class MediaOptions:
             raise UsageError(f"batch: expected 1 or more, found {self.batch}")
         if not self.ratio > 0:
             raise UsageError(f"ratio: expected more than 0, found {self.ratio}")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise UsageError(f"confidence: expected 0 to 1, found {self.confidence}")
+        if self.min_size is not None and not min(self.min_size) >= 0:
+            raise UsageError(f"min_size: expected 0 x 0 pixels or more, found {self.min_size}")
+        for name in ("max_lost", "person_class"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name}: expected 0 or more, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +111,7 @@ class Summary:
         frames: that were read.
         empty_frames: of them, those without a person.
         people: rows.
+        notes: what more to know of that, in words.
         skipped: reason -> how often something was left out.
         examples: the first ten of each reason, in words.
         seconds: that it took.
@@ -113,6 +124,7 @@ class Summary:
     frames: int
     empty_frames: int
     people: int
+    notes: tuple[str, ...]
     skipped: Mapping[str, int]
     examples: tuple[str, ...]
     seconds: float
@@ -122,6 +134,7 @@ class Summary:
         plain = {name: getattr(self, name) for name in self.__slots__}
         return plain | {
             "path": self.path.name,
+            "notes": list(self.notes),
             "skipped": dict(self.skipped),
             "examples": list(self.examples),
         }
@@ -162,10 +175,11 @@ def run_media(
     media = find_media(inputs, sequences=options.sequences)
     detector = open_detector(options.detector, _detector_options(options, model))
     detector.prepare(media.media)
-    facts = {**model.facts, **_about(media, detector, options)}
+    limits = Limits.of(trusted=detector.trusted, min_size=options.min_size, confidence=options.confidence)
+    facts = {**model.facts, **_about(media, detector, options, limits)}
     writer = PartedWriter(out, prediction_spec(), facts, overwrite=options.overwrite)
     skips, seen = Skips(), _Seen()
-    people = _people(media, detector, options, skips, seen)
+    people = _people(media, detector, options, limits, skips, seen)
     size = BatchSize(model.device, options.batch)
     crops = ahead(people, size.most, "crop")
     rows = ahead(predicted_rows(crops, model, size), 2, "predict")
@@ -190,6 +204,7 @@ def run_media(
         frames=seen.frames,
         empty_frames=seen.empty,
         people=count,
+        notes=_notes(skips, limits, count),
         skipped=dict(sorted(skips.counts.items())),
         examples=tuple(skips.examples),
         seconds=round(time.monotonic() - began, 3),
@@ -203,18 +218,19 @@ def _detector_options(options: MediaOptions, model: CropModel) -> DetectorOption
     return DetectorOptions(
         boxes=options.boxes,
         model=options.detector_model,
-        confidence=options.confidence,
+        **({} if options.confidence is None else {"confidence": options.confidence}),
         person_class=options.person_class,
         device=model.device,
     )
 
 
-def _about(media: Media, detector: Detector, options: MediaOptions) -> dict[str, Any]:
+def _about(media: Media, detector: Detector, options: MediaOptions, limits: Limits) -> dict[str, Any]:
     span = options.span
     return {
         "media_root": str(media.root),
         "detector": detector.name,
         "box_ratio": options.ratio,
+        "min_size": list(limits.min_size),
         "span": {"start": span.start, "end": span.end, "stride": span.stride},
         "biggest": options.biggest,
     }
@@ -250,19 +266,37 @@ def _interrupted(error: BaseException, writer: PartedWriter) -> None:
         log.error("stopped by %s; %s", type(error).__name__, writer.kept)
 
 
+def _notes(skips: Skips, limits: Limits, people: int) -> tuple[str, ...]:
+    """What nobody would guess from a count: SMPLer-X's limits suit large pictures."""
+    count = skips.counts[BELOW_MINIMUM]
+    if not count:
+        return ()
+    width, height = limits.min_size
+    such = next(example for example in skips.examples if f": {BELOW_MINIMUM}: " in example)
+    begin = "" if people else "nobody is left: "
+    return (
+        f"{begin}{count} boxes are narrower than {width:g} or lower than {height:g} pixels and were left "
+        f"out, such as {such.replace(f'{BELOW_MINIMUM}: ', '')}; a smaller min_size (--min-size) takes "
+        "them, 0x0 all",
+    )
+
+
 def _told(summary: Summary) -> None:
+    for note in summary.notes:
+        log.warning("%s", note)
     for reason, count in summary.skipped.items():
-        log.warning("%d times %s, see %s", count, reason, SUMMARY)
-    if not summary.people:
+        if reason != BELOW_MINIMUM:
+            log.warning("%d times %s, see %s", count, reason, SUMMARY)
+    if not summary.people and not summary.notes:
         log.warning("nobody was found in %d frames by the detector %s", summary.frames, summary.detector)
 
 
 def _people(
-    media: Media, detector: Detector, options: MediaOptions, skips: Skips, seen: _Seen
+    media: Media, detector: Detector, options: MediaOptions, limits: Limits, skips: Skips, seen: _Seen
 ) -> Generator[Person, None, None]:
     """The stages up to the crops."""
     frames = ahead(frames_of(media.media, options.span, skips), _FRAMES, "decode")
-    found = ahead(_found(frames, detector, options, skips, seen), _FRAMES, "detect")
+    found = ahead(_found(frames, detector, options, limits, skips, seen), _FRAMES, "detect")
     with closing(frames), closing(found):  # the later stage ends first
         yield from _cropped(found, media, options.ratio, skips)
 
@@ -275,18 +309,23 @@ class _Found:
 
 
 def _found(
-    frames: Iterator[Frame], detector: Detector, options: MediaOptions, skips: Skips, seen: _Seen
+    frames: Iterator[Frame],
+    detector: Detector,
+    options: MediaOptions,
+    limits: Limits,
+    skips: Skips,
+    seen: _Seen,
 ) -> Generator[_Found, None, None]:
     medium: Medium | None = None
     for frame in frames:
         if frame.medium is not medium:
-            medium, tracker, due = frame.medium, Tracker(), frame.index
+            medium, tracker, due = frame.medium, Tracker(options.max_lost), frame.index
             first = replace(frame, image=frame.image[:0].copy())  # only its time is wanted later
             seen.sources.add(medium.source)
         _count(seen, first, frame)
         where = f"{medium.source} frame {frame.index}"
         detections = detector.detect(frame)
-        kept = chosen(detections.boxes, options.min_size, trusted=detector.trusted, skips=skips, where=where)
+        kept = chosen(detections.boxes, limits, skips=skips, where=where)
         boxes, ids = detections.boxes[kept], detections.track_ids
         if ids is not None:
             who: Sequence[str | None] = [ids[number] for number in kept]

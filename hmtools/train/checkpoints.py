@@ -31,6 +31,7 @@ from torch import Tensor
 from hmtools.core.atomic import file_sha256, fsync_dir, write_json
 from hmtools.core.errors import CheckpointError
 from hmtools.models.weight_files import write_safetensors
+from hmtools.train.parallel import gathered
 
 __all__ = ["STATE", "Checkpoint", "Checkpoints", "read_state"]
 
@@ -61,15 +62,17 @@ class Checkpoint:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one run; only its first process writes.
+    """The checkpoints of one run; all processes save side by side, the first one writes.
 
     Attributes:
         folder: ``checkpoints`` of the run.
         keep: how many of the newest stay.
+        writes: whether this process writes; else it only hands over its pieces of tensors.
     """
 
     folder: Path
     keep: int = 2
+    writes: bool = True
     _thread: threading.Thread | None = field(default=None, repr=False)
     _failure: BaseException | None = field(default=None, repr=False)
 
@@ -92,7 +95,7 @@ class Checkpoints:
 
         Args:
             step: optimiser steps taken.
-            tensors: file's stem -> name -> tensor.
+            tensors: file's stem -> name -> tensor, which may be in pieces.
             facts: what else to store, JSON.
             spare: steps whose checkpoints stay however old they are, such as the best one.
 
@@ -103,10 +106,9 @@ class Checkpoints:
             OSError: that ended the writing of the one before.
         """
         self.wait()
-        copies = {
-            stem: {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-            for stem, state in tensors.items()
-        }
+        copies = {stem: gathered(state, keeps=self.writes) for stem, state in tensors.items()}
+        if not self.writes:
+            return self.folder / _name(step)
         content = {**facts, "format": _FORMAT, "step": step}
         self._thread = threading.Thread(
             target=self._write, args=(step, copies, content, spare), name=f"checkpoint-{step}"

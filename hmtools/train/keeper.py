@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from hmtools.core.log import format_duration
 from hmtools.models.smplerx.model import SmplerX
@@ -23,6 +22,7 @@ from hmtools.train.ending import Ending
 from hmtools.train.exports import save_weights
 from hmtools.train.log import Sink, TrainLog, jsonl_sink, mlflow_sink, tensorboard_sink
 from hmtools.train.loop import Step
+from hmtools.train.parallel import Parallel
 from hmtools.train.recipe import Recipe
 from hmtools.train.run_folder import RunFolder, RunOptions
 from hmtools.train.state import TrainState
@@ -42,8 +42,8 @@ class Keeper:
         recipe: how often, and what.
         options: where the validation sets are, and further logs.
         world: the processes.
-        network: that is trained, not wrapped.
-        state: what is trained.
+        parallel: the network among them.
+        state: what is trained of it.
         per_epoch: steps of an epoch.
         steps: of the whole run.
     """
@@ -54,15 +54,15 @@ class Keeper:
         recipe: Recipe,
         options: RunOptions,
         world: World,
-        network: SmplerX,
+        parallel: Parallel,
         state: TrainState,
         per_epoch: int,
         steps: int,
     ) -> None:
         self._run, self._recipe, self._world = run, recipe, world
-        self._network, self._state = network, state
+        self._parallel, self._state = parallel, state
         self._per_epoch, self._steps = per_epoch, steps
-        self._checkpoints = Checkpoints(run.checkpoints, recipe.run.keep_checkpoints)
+        self._checkpoints = Checkpoints(run.checkpoints, recipe.run.keep_checkpoints, writes=world.first)
         self._best, self._best_step = math.inf, 0
         used = [row for row in recipe.validate.sets if row.name in options.validation]
         self._sets = [(row, Shards(Path(options.shards) / row.name)) for row in used]
@@ -95,7 +95,7 @@ class Keeper:
             self._write(step)
         if validates or saves:
             self._world.average(self._state.statistics())
-        if saves and self._world.first:  # before a validation, in which the process may be killed
+        if saves:  # before a validation, in which the process may be killed
             self._save(step.step)
         if validates and not (step.stop and not last):  # who is told to stop has seconds
             self._validate(step.step)
@@ -103,12 +103,12 @@ class Keeper:
     def end(self) -> Ending:
         """Wait for what is being written; write the last weights if this was the last step."""
         step = self._state.step
-        if self._world.first:
-            self._checkpoints.wait()
-            if step >= self._steps and not self._run.finished:
-                best = {"best": self._best, "best_step": self._best_step} if self._best_step else {}
-                self._export(self._run.final, {"step": step, **best})
-            self._log.close()
+        self._checkpoints.wait()
+        if step >= self._steps and not self._run.finished:
+            best = {"best": self._best, "best_step": self._best_step} if self._best_step else {}
+            with self._whole() as network:
+                self._export(self._run.final, network, {"step": step, **best})
+        self._log.close()
         self._world.barrier()
         return Ending(step, self._steps, self._best if self._best_step else math.nan)
 
@@ -141,20 +141,15 @@ class Keeper:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
     def _validate(self, step: int) -> None:
-        with self._averaged():
-            figures = validate(
-                self._network,
-                self._recipe,
-                self._sets,
-                self._run.validation / f"step-{step:09d}",
-                self._world,
-            )
+        with self._whole() as network:
+            folder = self._run.validation / f"step-{step:09d}"
+            figures = validate(network, self._recipe, self._sets, folder, self._world)
             if not figures:
                 return
             self._log.write(step, {f"validation/{name}": value for name, value in figures.items()})
             if figures["mean"] < self._best:
                 self._best, self._best_step = figures["mean"], step
-                self._export(self._run.best, {"step": step, "validation": figures})
+                self._export(self._run.best, network, {"step": step, "validation": figures})
             log.info(
                 "step %d: validation %.2f (mean of %s over %d sets), best %.2f at step %d",
                 step, figures["mean"], self._recipe.validate.metric, len(self._sets), self._best,
@@ -162,24 +157,23 @@ class Keeper:
             )  # fmt: skip
 
     @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Have the moving average of the weights in the network, if there is one; then train on."""
+    def _whole(self) -> Iterator[SmplerX]:
+        """A network with all weights, or their moving average if there is one; then train on."""
         try:
-            with self._state.averaged():
-                yield
+            with self._state.averaged(), self._parallel.whole() as network:
+                yield network
         finally:
-            self._network.train()
+            self._parallel.network.train()
 
     def _save(self, step: int) -> None:
         facts = {"recipe": self._recipe.name, "steps": self._steps, "epoch": step / self._per_epoch}
         ends = range(self._per_epoch, step + 1, self._per_epoch)  # of epochs: these stay
         self._checkpoints.save(step, self._state.tensors(), facts, spare=frozenset(ends))
 
-    def _export(self, path: Path, facts: Mapping[str, object]) -> None:
-        with self._state.averaged():
-            state: Mapping[str, Tensor] = self._network.state_dict()
+    def _export(self, path: Path, network: SmplerX, facts: Mapping[str, object]) -> None:
+        if self._world.first:
             epoch = self._state.step // self._per_epoch
-            save_weights(path, state, self._recipe, {"epoch": epoch, **facts})
+            save_weights(path, network.state_dict(), self._recipe, {"epoch": epoch, **facts})
 
 
 def _best(weights: Path) -> tuple[float, int]:

@@ -20,15 +20,16 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from hmtools.core.errors import HmtoolsError
 from hmtools.train.batches import Batch
+from hmtools.train.parallel import full, unsent
 from hmtools.train.recipe import Recipe
 from hmtools.train.state import TrainState, learning_rate, seed_step
 from hmtools.train.world import World
@@ -96,7 +97,7 @@ def run_steps(
 
     Args:
         state: what is trained.
-        network: ``state.network``, wrapped for the world; ``no_sync`` of it leaves gradients unsent.
+        network: ``state.network`` as training calls it.
         objective: micro-batch -> named losses, each a mean over the micro-batch.
         batches: micro-batches of this process, ``accumulation`` of them a step.
         world: the processes.
@@ -121,7 +122,7 @@ def run_steps(
             batch = next(batches)
             waited += time.perf_counter() - asked
             keys += batch.keys
-            with _unsent(network) if turn + 1 < accumulation else nullcontext():
+            with unsent(network) if turn + 1 < accumulation else nullcontext():
                 found = objective(batch)
                 (sum(found.values(), torch.zeros((), device=world.device)) / accumulation).backward()  # type: ignore[no-untyped-call]
             for name, value in found.items():
@@ -138,14 +139,8 @@ def run_steps(
         )  # fmt: skip
 
 
-def _unsent(network: nn.Module) -> AbstractContextManager[Any]:
-    """Leave gradients in their process: only those of the last pass, which holds the sum, are exchanged."""
-    no_sync: Callable[[], AbstractContextManager[Any]] = getattr(network, "no_sync", nullcontext)
-    return no_sync()
-
-
 def _clip(state: TrainState, limit: float | None) -> Tensor:
-    return nn.utils.clip_grad_norm_(state.parameters(), math.inf if limit is None else limit)
+    return full(nn.utils.clip_grad_norm_(state.parameters(), math.inf if limit is None else limit))
 
 
 def _agree(

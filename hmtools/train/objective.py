@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -25,7 +24,7 @@ from hmtools.train.loader import TrainData
 from hmtools.train.recipe import Recipe
 from hmtools.train.world import World
 
-__all__ = ["Objective", "autocast", "bodies_for", "make_network", "wrapped"]
+__all__ = ["Objective", "autocast", "bodies_for", "make_network"]
 
 
 def bodies_for(data: TrainData, world: World) -> BenchBodies:
@@ -63,24 +62,6 @@ def make_network(recipe: Recipe, weights: str | None, bodies: BenchBodies, world
     return network.to(world.device)
 
 
-def wrapped(network: SmplerX, recipe: Recipe, world: World) -> nn.Module:
-    """The network as it trains among the processes of a world: BatchNorm, compiler, exchange of gradients."""
-    whole: nn.Module = network
-    if world.size > 1 and recipe.run.sync_bn and world.device.type == "cuda":
-        whole = nn.SyncBatchNorm.convert_sync_batchnorm(whole)  # type: ignore[no-untyped-call]
-    if recipe.run.compile:
-        whole = torch.compile(whole)  # type: ignore[assignment]
-    if world.size == 1:
-        return whole
-    # Buffers are constants of the body model and BatchNorm's statistics, which need no exchange.
-    distributed = nn.parallel.DistributedDataParallel
-    names = inspect.signature(distributed).parameters  # the option was renamed in torch 2.13
-    unsent = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
-    options: dict[str, Any] = {unsent: False}
-    devices = [world.device] if world.device.type == "cuda" else None
-    return distributed(whole, device_ids=devices, gradient_as_bucket_view=True, **options)
-
-
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Passes in bfloat16 where a recipe says ``bf16``; weights and losses stay float32."""
     if precision == "bf16":
@@ -92,7 +73,7 @@ class Objective:
     """Losses of micro-batches, by name.
 
     Args:
-        network: what is trained, wrapped for the world.
+        network: what is trained, as training calls it (:attr:`hmtools.train.parallel.Parallel.trained`).
         recipe: losses, precision, rules of targets.
         bodies: models that targets are made with.
         world: the processes.

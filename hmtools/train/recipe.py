@@ -233,6 +233,9 @@ class RunSpec:
         precision: of the network's passes; weights, optimiser and losses are float32.
         sync_bn: BatchNorm over all GPUs.
         compile: pass the network through torch.compile.
+        parallel: where several GPUs train, ``ddp``: each has the whole network; ``fsdp``: each has a piece of
+            weights, gradients, moments and average, which costs time and saves memory. The outcome differs in
+            last bits at most, so a run may go on the other way.
         checkpoint_every: steps between checkpoints; the last step always makes one.
         keep_checkpoints: how many of them stay, besides the best and the last of each epoch.
         log_every: steps between lines of the log.
@@ -244,6 +247,7 @@ class RunSpec:
     precision: Literal["bf16", "fp32"] = "bf16"
     sync_bn: bool = True
     compile: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpoint_every: Count = 1000
     keep_checkpoints: Count = 3
     log_every: Count = 50

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,7 @@ class RunFolder:
         self.require_own(recipe)
         there = self.path / "recipe.json"
         (self.path / ".job").mkdir(parents=True, exist_ok=True)
-        if not there.is_file():
-            write_recipe(there, recipe)
+        write_recipe(there, recipe)
         self.stop.unlink(missing_ok=True)
         self._failure.unlink(missing_ok=True)
         write_json(self.path / "options.json", asdict(options))
@@ -176,7 +175,9 @@ class RunFolder:
 
 
 def _same_recipe(folder: Path, recipe: Recipe) -> None:
-    before, now = recipe_json(read_recipe(folder / "recipe.json")), recipe_json(recipe)
+    found = read_recipe(folder / "recipe.json")
+    either_way = replace(recipe, run=replace(recipe.run, parallel=found.run.parallel))
+    before, now = recipe_json(found), recipe_json(either_way)
     changed = sorted(name for name in now if now[name] != before.get(name))
     if changed:
         raise UsageError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hmtools.core.errors import CheckpointError
+from hmtools.train.parallel import in_pieces, piece_of
 from hmtools.train.recipe import OptimSpec
 
 __all__ = ["TrainState", "learning_rate", "seed_step"]
@@ -54,7 +55,7 @@ class TrainState:
     """A network on its device, its Adam optimiser and, if wanted, the moving average of its weights.
 
     Args:
-        network: what is trained.
+        network: what is trained; where its weights are pieces, so is everything here.
         lr: learning rate of the first step.
         decay: of the moving average, in (0, 1); None = no average.
     """
@@ -65,7 +66,9 @@ class TrainState:
         self.step = 0
         self._swapped = False
         self._named = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.optimiser = torch.optim.Adam(list(self._named.values()), lr=lr)
+        pieces = any(in_pieces(parameter) for parameter in self._named.values())
+        # Left alone, torch takes whole tensors together on a GPU, and pieces one by one, which is slow.
+        self.optimiser = torch.optim.Adam(self._named.values(), lr=lr, foreach=True if pieces else None)
         self.average = {} if decay is None else {n: p.detach().clone() for n, p in self._weights()}
 
     def parameters(self) -> list[Tensor]:
@@ -73,10 +76,12 @@ class TrainState:
         return list(self._named.values())
 
     def statistics(self) -> list[Tensor]:
-        """Running statistics of BatchNorm: not trained, and of each process alone without SyncBatchNorm."""
+        """Running statistics of BatchNorm, of each process alone without SyncBatchNorm, and their average."""
         trained = {name for name, _ in self.network.named_parameters()}
-        found = [tensor for name, tensor in self._weights() if name not in trained]
-        return [tensor for tensor in found if tensor.is_floating_point()]
+        found = [
+            (name, tensor) for own in (dict(self._weights()), self.average) for name, tensor in own.items()
+        ]
+        return [tensor for name, tensor in found if name not in trained and tensor.is_floating_point()]
 
     def update(self, lr: float) -> None:
         """Take one step along the gradients that are there, and drop them."""
@@ -110,7 +115,10 @@ class TrainState:
             self._swapped = False
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """All of it, for a checkpoint: ``weights``, ``optimiser`` and ``average``, each name -> tensor."""
+        """All of it, for a checkpoint: ``weights``, ``optimiser`` and ``average``, each name -> tensor.
+
+        The same names in the same order in all processes.
+        """
         moments: dict[str, Tensor] = {}
         for name, parameter in self._named.items():
             state = self.optimiser.state.get(parameter, {})
@@ -118,25 +126,26 @@ class TrainState:
         return {"weights": dict(self._weights()), "optimiser": moments, "average": dict(self.average)}
 
     def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-        """Take over what :meth:`tensors` gave.
+        """Take over what :meth:`tensors` gave, made whole; all processes do this side by side.
 
         Raises:
             CheckpointError: if it is of another network or recipe; nothing is usable then.
         """
         weights, moments = tensors["weights"], tensors.get("optimiser", {})
         average = tensors.get("average", {})
-        _same("weights", dict(self._weights()), weights)
+        own = dict(self._weights())
+        _same("weights", own, weights)
         _same("moving average", self.average, average)
         wanted = {f"{name}/{moment}": p for name, p in self._named.items() for moment in _MOMENTS}
         if step:
             _same("optimiser", wanted, moments)
-        self.network.load_state_dict(dict(weights))
-        for name, tensor in average.items():
-            self.average[name].copy_(tensor)
+        self.network.load_state_dict({name: piece_of(weights[name], tensor) for name, tensor in own.items()})
+        for name, tensor in self.average.items():
+            tensor.copy_(piece_of(average[name], tensor))
         for name, parameter in self._named.items() if step else ():
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(float(step)),
-                **{moment: moments[f"{name}/{moment}"].to(parameter.device) for moment in _MOMENTS},
+                **{moment: piece_of(moments[f"{name}/{moment}"], parameter) for moment in _MOMENTS},
             }
         self.step = step
 

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch import nn
-
 from hmtools.core.atomic import write_json
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.engine.drive import StopSignals
@@ -19,7 +17,8 @@ from hmtools.train.ending import Ending
 from hmtools.train.keeper import Keeper
 from hmtools.train.loader import TrainData, TrainSource, loader
 from hmtools.train.loop import LossIsNotFiniteError, run_steps
-from hmtools.train.objective import Objective, bodies_for, make_network, wrapped
+from hmtools.train.objective import Objective, bodies_for, make_network
+from hmtools.train.parallel import parallel
 from hmtools.train.recipe import Recipe
 from hmtools.train.run_folder import RunFolder, RunOptions
 from hmtools.train.state import TrainState
@@ -97,9 +96,9 @@ def _train(run: RunFolder, recipe: Recipe, options: RunOptions, world: World, st
     data = open_data(recipe, options)
     per_epoch, steps = steps_of(recipe, data.epoch_size)
     bodies = bodies_for(data, world)
-    network = make_network(recipe, options.weights, bodies, world)
-    state = TrainState(network, lr=recipe.optim.lr, decay=recipe.optim.ema)
-    keeper = Keeper(run, recipe, options, world, network, state, per_epoch, steps)
+    spread = parallel(make_network(recipe, options.weights, bodies, world), recipe, world)
+    state = TrainState(spread.network, lr=recipe.optim.lr, decay=recipe.optim.ema)
+    keeper = Keeper(run, recipe, options, world, spread, state, per_epoch, steps)
     keeper.resume()
     if state.step >= steps:
         return keeper.end()
@@ -107,10 +106,9 @@ def _train(run: RunFolder, recipe: Recipe, options: RunOptions, world: World, st
     def stopped() -> bool:
         return stop.received > 0 or (world.first and run.stop.exists())
 
-    trained: nn.Module = wrapped(network, recipe, world)
-    network.train()
+    spread.network.train()
     taken = run_steps(
-        state, trained, Objective(trained, recipe, bodies, world),
+        state, spread.trained, Objective(spread.trained, recipe, bodies, world),
         _batches(data, recipe, options, world, state.step, per_epoch), world, recipe,
         steps=steps, accumulation=options.accumulation, stopped=stopped,
     )  # fmt: skip

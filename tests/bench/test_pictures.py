@@ -105,6 +105,16 @@ def test_a_shifted_prediction_is_drawn_elsewhere(shards: Shards, tmp_path: Path)
     assert places[1] > places[0] + 5
 
 
+def test_a_child_is_drawn_as_one(shards: Shards, tmp_path: Path) -> None:
+    where = []
+    for kid in (None, 0.0, 1.0):
+        row = truth(shards, 0, kid=kid)
+        mine = decoded(drawn(shards, [row], tmp_path / f"{kid}.parquet")[0]["mine"])
+        where.append(mine[..., 2] - mine[..., 0] > 40)
+    assert np.array_equal(where[0], where[1])
+    assert (where[0] ^ where[2]).sum() > 0.1 * where[0].sum()
+
+
 def test_a_reduced_picture_keeps_its_places() -> None:
     ramp = np.broadcast_to(np.arange(0, 200, dtype=np.uint8)[None, :, None], (3 * SIDE, 200, 3))
     shift = np.array([[1.0, 0, -40], [0, 1, -30]])  # the picture is a cut that begins at pixel 40, 30

@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from hmtools.bench.agora_submission import write_submission
+from hmtools.bench.bodies import bodies_of
+from hmtools.bench.pairs import predicted_meshes
+from hmtools.bench.protocols.registry import get_protocol
 from hmtools.bench.source import Predicted, PredictionSource, find_reader, open_predictions
+from hmtools.bench.truth import target_meshes
 from hmtools.core.errors import HmtoolsError, LayoutError, SchemaError, UsageError
 from hmtools.humandata.predictions import PredictionSpec, PredictionWriter
 from hmtools.shards.reader import Shards
@@ -144,6 +150,35 @@ def test_the_mean_hands_are_those_of_the_shards_body(tmp_path: Path, ehf: Shards
     assert np.allclose(found.smplx["smplx_left_hand_pose"][0], body(0)["left_hand_pose"].ravel() + mean)
 
 
+def test_children_are_posed_with_their_template(tmp_path: Path, agora: Shards) -> None:
+    """True parameters are the true meshes, in our tables and as AGORA's server takes them.
+
+    Those of adults may be in files that are older than the column.
+    """
+    records = [agora.row(i) for i in range(len(agora))]
+    assert len({bool(record["kid"]) for record in records}) == 2
+    for record in records:
+        own = {name: cell for name, cell in record.items() if name.startswith("smplx_")}
+        own |= {name: own[name][:10] for name in ("smplx_betas", "smplx_expression")}
+        own |= {name: record[name] for name in ("key", "gender", "kid", "image_path", "width", "height")}
+        own["joints2d"] = np.full((144, 3), record["height"] - 1)
+        name = record["key"].replace("/", "_")
+        path = table(tmp_path / f"{name}.parquet", [own])
+        if not record["kid"]:
+            pq.write_table(pq.read_table(path).drop_columns(["kid"]), path)
+    protocol = get_protocol("agora", "agora-official")
+    bodies = bodies_of([agora.manifest], {"smplx"})
+    rows = list(range(len(agora)))
+    truth = target_meshes(agora, rows, protocol.truth, bodies).posed.vertices
+    means = bodies.hand_means().numpy()
+    write_submission(tmp_path, tmp_path / "sent.zip", means)
+    for form in (tmp_path, tmp_path / "sent.zip"):
+        found = open_predictions(form, [agora], hand_means=lambda: means).get(keys_of(agora))
+        posed, reasons = predicted_meshes(found, rows, protocol, bodies)
+        assert set(reasons) == {""}
+        assert float((posed.vertices - truth).norm(dim=-1).max()) < 1e-3, form
+
+
 def test_pickles_of_agora(tmp_path: Path, agora: Shards) -> None:
     names = [agora.row(i)["source_id"] for i in range(len(agora))]
     for i, name in enumerate(names):
@@ -180,7 +215,7 @@ def test_persons_of_smplerx_all_called_zero(tmp_path: Path, agora: Shards) -> No
 def test_arrays_of_anybody(tmp_path: Path, ehf: Shards, save: Any) -> None:
     keys = keys_of(ehf)
     pose, joints = np.random.default_rng(0).random((4, 63)), np.ones((4, 5, 2))
-    own = {"smplx_body_pose": pose, "joints2d": joints, "gender": np.array(["male"] * 4)}
+    own = {"smplx_body_pose": pose, "joints2d": joints, "gender": np.array(["male"] * 4), "kid": np.arange(4)}
     save(tmp_path / "p.npz", key=np.array(keys[::-1]), model=np.array("mine"), **own)
     source = open_predictions(tmp_path / "p.npz", [ehf])
     found = source.get(keys)
@@ -188,6 +223,8 @@ def test_arrays_of_anybody(tmp_path: Path, ehf: Shards, save: Any) -> None:
     assert found.joints2d is not None
     assert found.joints2d.shape == (4, 5, 3)
     assert list(found.gender or ()) == ["male"] * 4
+    assert found.kid is not None
+    assert found.kid.tolist() == [3, 2, 1, 0]
     assert source.facts["model"] == "mine"
     (tmp_path / "parts").mkdir()
     for part in (0, 1):

@@ -14,6 +14,9 @@ from typer.testing import Result
 
 from hmtools.cli import complete
 from hmtools.humandata.predictions import prediction_facts
+from hmtools.infer.chosen import MIN_SIZE
+from hmtools.infer.detectors.base import DetectorOptions
+from hmtools.infer.tracker import MAX_LOST
 from tests.bench.testset_shards import TestSets, shared_test_sets
 from tests.infer.tiny_weights import write_tiny
 
@@ -103,13 +106,31 @@ def test_photographs_are_predicted(run: Run, tiny: Path, tmp_path: Path) -> None
     found = json.loads(run(*asked, "--json", "--biggest", "--batch-size", 2, "--out", "mine").stdout)
     assert (found["people"], found["path"]) == (1, "mine/predictions.parquet")
 
+    # The demo's smallest box is told, and given ones have none.
+    (tmp_path / "boxes.json").write_text('[{"bbox_xywh": [10, 10, 20, 60, 0.4]}]')
+    given = ("infer", "tiny", "photos", "--gpus", 0, "--allow-standin", "--boxes", "boxes.json", "--json")
+    assert json.loads(run(*given, "--out", "a").stdout)["people"] == 1
+    limits = {("--min-size", "30x30"): "box_below_min_size", ("--confidence", 0.5): "box_unsure"}
+    for number, (flags, reason) in enumerate(limits.items()):
+        result = run(*given, *flags, "--out", number)
+        assert json.loads(result.stdout)["skipped"] == {reason: 1}
+        assert ("narrower than 30 or lower than 30 pixels" in result.stderr) == (number == 0)
+    told = " ".join(run("infer", "--help").stdout.split())
+    assert f"gets a new id; default: {MAX_LOST}." in told
+    assert f"default: {MIN_SIZE[0]:g}x{MIN_SIZE[1]:g} as in" in told
+    assert f"0 to 1; default: {DetectorOptions().confidence}" in told
+
 
 def test_wishes_that_have_no_effect_are_refused(run: Run, test_sets: TestSets, tmp_path: Path) -> None:
     shards = test_sets["ehf"].path
     (tmp_path / "photos").mkdir()
     cases = {
         ("tiny", shards, "--stride", 2): "--stride: is about images and videos",
-        ("tiny", "photos", "--workers", 2): "--workers: is about shards",
+        ("tiny", "photos", "--workers", 0): "--workers: is about shards",
+        ("tiny", shards, "--confidence", 0): "--confidence: is about images and videos",
+        ("tiny", "photos", "--person-class", 0): "--detector-model, which is not given",
+        ("tiny", "photos", "--no-track", "--max-lost", 3): "--no-track makes none",
+        ("tiny", "photos", "--min-size", "20"): "expected width x height in pixels, e.g. 20x60, found '20'",
         ("tiny", "photos", "--gpus", 2): "images and videos are predicted on one GPU",
         ("tiny", shards, "photos"): "shards are predicted by themselves",
         ("tiny", "nowhere"): "nowhere: no such file or folder, here or below shards_root",

@@ -76,6 +76,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
         for i in range(len(betas))
     ]
     rows[5] |= {"crop_affine": affine, "joints2d": np.full((144, 3), np.nan), "gender": "male"}
+    rows[5]["kid"] = 0.75
     rows[9]["vertices"] = np.arange(12.0).reshape(4, 3)
     path = write(tmp_path / "p.parquet", rows)
     first, second = iter_predictions(path)
@@ -93,6 +94,8 @@ def test_rows_come_back(tmp_path: Path) -> None:
     assert np.isnan(first["crop_affine"][4]).all()
     assert first["gender"][5] == "male"
     assert first["gender"][4] is None
+    assert first["kid"][5] == 0.75
+    assert np.isnan(first["kid"][4])
     table = pq.ParquetFile(path)
     assert table.metadata.num_row_groups == 2
     assert table.read(columns=["joints2d"]).column(0).null_count == len(rows) - 1, "NaN is no null"
@@ -175,4 +178,5 @@ def test_tables_of_others_are_read_as_well(tmp_path: Path) -> None:
     (batch,) = iter_predictions(tmp_path / "p.parquet")
     assert batch["smplx_betas"][0].tolist() == [1.5] * 10
     assert np.isnan(batch["smplx_betas"][1]).all()
+    assert batch["kid"] is None, "as in files that are older than the column"
     assert prediction_facts(tmp_path / "p.parquet")["model"] is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmtools.infer.chosen import MIN_SIZE, chosen, suppress
+from hmtools.infer.chosen import Limits, chosen, suppress
 from hmtools.infer.media import Skips
 
 BOXES = np.array(
@@ -22,17 +22,26 @@ BOXES = np.array(
 
 def test_detections() -> None:
     skips = Skips()
-    kept = chosen(BOXES, MIN_SIZE, trusted=False, skips=skips, where="a.jpg frame 0")
+    limits = Limits.of(trusted=False, min_size=None, confidence=0.7)  # the detector has seen to that
+    kept = chosen(BOXES, limits, skips=skips, where="a.jpg frame 0")
     assert kept.tolist() == [2, 0], "the larger one first"
-    assert skips.counts == {"box_too_small": 2, "box_not_finite": 1, "box_empty": 1}
-    assert "a.jpg frame 0: box_too_small: 49 x 400 pixels" in skips.examples
+    assert skips.counts == {"box_below_min_size": 2, "box_not_finite": 1, "box_empty": 1}
+    assert "a.jpg frame 0: box_below_min_size: 49 x 400 pixels" in skips.examples
 
 
 def test_given_boxes_are_taken_as_they_are() -> None:
     skips = Skips()
-    kept = chosen(BOXES, MIN_SIZE, trusted=True, skips=skips, where="")
+    limits = Limits.of(trusted=True, min_size=None, confidence=None)
+    kept = chosen(BOXES, limits, skips=skips, where="")
     assert sorted(kept.tolist()) == [0, 1, 2, 3, 4]
     assert skips.counts == {"box_not_finite": 1, "box_empty": 1}
+
+
+def test_limits_that_are_asked_for_count_for_given_boxes_as_well() -> None:
+    skips = Skips()
+    limits = Limits.of(trusted=True, min_size=(50, 100), confidence=0.7)
+    assert chosen(BOXES, limits, skips=skips, where="").tolist() == [4, 2, 0]
+    assert skips.counts == {"box_not_finite": 1, "box_empty": 1, "box_unsure": 1, "box_below_min_size": 1}
 
 
 def test_suppression_counts_a_pixel_more() -> None:

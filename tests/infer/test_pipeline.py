@@ -18,6 +18,8 @@ from hmtools.core.errors import LayoutError, UnitError, UsageError
 from hmtools.core.image import ImageError, decode_rgb, encode_png
 from hmtools.humandata.predictions import prediction_facts
 from hmtools.infer import parts
+from hmtools.infer.detectors import whole
+from hmtools.infer.detectors.base import Detections
 from hmtools.infer.media import Span
 from hmtools.infer.model import Model
 from hmtools.infer.pipeline import MediaOptions, Summary, run_media
@@ -153,6 +155,9 @@ class TestVideos:
         run_media([video], FakeModel(), tmp_path / "out", options)
         rows = table(tmp_path / "out", "frame", "track_id", "bbox_xywh")
         of = {track: [f for f, t, _ in rows if t == track] for _, track, _ in rows}
+        forgetful = MediaOptions(boxes=options.boxes, max_lost=9)
+        run_media([video], FakeModel(), tmp_path / "again", forgetful)
+        assert len({track for (track,) in table(tmp_path / "again", "track_id")}) == 3
         standing = next(t for _, t, box in rows if box[2] == 20)
         assert of == {standing: list(range(36)), next(t for t in of if t != standing): seen}
 
@@ -229,6 +234,26 @@ class TestBadInput:
         assert table(tmp_path / "out", "frame") == []
         assert "nobody was found in 3 frames" in caplog.text
 
+    def test_people_below_the_minimum_are_told(
+        self, tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A picture of 320 x 240 has hardly anybody of 50 x 150 pixels."""
+        found = [[10, 20, 34, 118, 0.9], [100, 20, 30, 100, 0.3]]
+        monkeypatch.setattr(whole.Whole, "trusted", False)
+        monkeypatch.setattr(whole.Whole, "detect", lambda self, frame: Detections(np.array(found, float)))
+        summary = self.run([photos], tmp_path / "none")
+        assert (summary.people, summary.skipped) == (0, {"box_below_min_size": 6})
+        (note,) = json.loads((tmp_path / "none" / "summary.json").read_text())["notes"]
+        assert note == summary.notes[0]
+        assert note.startswith("nobody is left: 6 boxes are narrower than 50 or lower than 150 pixels")
+        assert "such as 1.png frame 0: 34 x 118 pixels; a smaller min_size (--min-size)" in note
+        assert note in caplog.text
+        assert "nobody was found" not in caplog.text, "they were"
+        summary = self.run([photos], tmp_path / "one", min_size=(34, 118))
+        assert (summary.people, summary.notes[0][:8]) == (3, "3 boxes ")
+        assert prediction_facts(tmp_path / "one")["min_size"] == [34, 118]
+        assert not self.run([photos], tmp_path / "all", min_size=(0, 0)).notes
+
     def test_odd_boxes_are_counted(self, tmp_path: Path, photos: Path) -> None:
         odd: dict[str, list[list[float]]] = {
             "box_too_small": [[5, 5, 1, 1], [5, 5, 1, 100]],
@@ -260,6 +285,12 @@ class TestBadInput:
             MediaOptions(batch=0)
         with pytest.raises(UsageError, match="ratio: expected"):
             MediaOptions(ratio=0)
+        odd: list[dict[str, Any]] = [
+            {"confidence": 1.5}, {"min_size": (-1, 0)}, {"max_lost": -1}, {"person_class": -1},
+        ]  # fmt: skip
+        for wish in odd:
+            with pytest.raises(UsageError, match=f"{next(iter(wish))}: expected"):
+                MediaOptions(**wish)
         with pytest.raises(UsageError, match="did you mean 'whole'"):
             self.run([photos], tmp_path / "out", detector="hole")
         with pytest.raises(LayoutError, match="nowhere"):

@@ -135,6 +135,14 @@ def test_an_unknown_key_names_the_nearest() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("h5", "fsdp"), ("published/h32", "fsdp"), ("ft_agora", "fsdp"), ("l32", "ddp"), ("tiny/demo", "ddp")],
+)
+def test_h_is_trained_in_pieces(name: str, way: str) -> None:
+    assert load_training(f"smplerx/{name}").run.parallel == way
+
+
 def test_reading_recipes_and_planning_load_no_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from hmtools.train.plan import make_plan\n"

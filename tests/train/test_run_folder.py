@@ -33,6 +33,14 @@ def test_options_may_change_and_the_recipe_may_not(tmp_path: Path) -> None:
         run.prepare(toy_recipe(lr=0.5, seed=1), OPTIONS)
 
 
+def test_a_run_may_go_on_in_pieces(tmp_path: Path) -> None:
+    run, recipe = RunFolder(tmp_path / "run"), toy_recipe()
+    run.prepare(recipe, OPTIONS)
+    pieces = replace(recipe, run=replace(recipe.run, parallel="fsdp"))
+    run.prepare(pieces, OPTIONS)
+    assert run.recipe() == pieces
+
+
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="other files"):

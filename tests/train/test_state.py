@@ -97,3 +97,4 @@ def test_a_state_of_another_network_is_refused(lost: str) -> None:
 
 def test_statistics_are_those_of_batchnorm() -> None:
     assert len(TrainState(network(), lr=0.1).statistics()) == 2
+    assert len(TrainState(network(), lr=0.1, decay=0.9).statistics()) == 4  # and their average

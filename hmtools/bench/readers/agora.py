@@ -3,7 +3,8 @@
 A folder of them, a folder with their folder ``predictions``, or the zip that is sent. A pickle has ``joints``
 (24 or more, 2), pixels of the 3840 x 2160 image, and either ``verts`` with ``allSmplJoints3d``, or
 ``params``; poses are axis-angle, with hands relative to the mean hand as in AGORA's own models, or matrices
-where ``pose2rot`` is false, to which no mean can be added: their hands are absolute.
+where ``pose2rot`` is false, to which no mean can be added: their hands are absolute. With ``kid_flag`` the
+last of the betas is the weight of the kid template.
 
 Whose they are: image and person number name the row, for protocols that compare person by person. The
 official protocol does not believe the numbers and matches by joints.
@@ -131,10 +132,6 @@ class AgoraReader:
         params = content["params"]
         if not isinstance(params, dict):
             raise SchemaError(f"{where}: params: expected a dict, found {type(params).__name__}")
-        if content.get("kid_flag", False):
-            raise SchemaError(
-                f"{where}: kid_flag: parameters of the kid template cannot be posed here; write verts instead"
-            )
         family = "smplx" if "left_hand_pose" in params or "expression" in params else "smpl"
         self._agreed.check("the body", family, where)
         matrices = not content.get("pose2rot", True)
@@ -148,6 +145,9 @@ class AgoraReader:
                 found[f"{family}_{name}"] = flat(
                     _axis_angle(given, f"{where}: {name}") if turns else given, width, f"{where}: {name}"
                 )
+        found["kid"] = np.float32(0)
+        if content.get("kid_flag", False):
+            found["kid"] = _cut_kid(found, family, content.get("num_betas", 10), where)
         gender = content.get("gender", "neutral")
         if gender not in ("neutral", "male", "female"):
             raise SchemaError(f"{where}: gender: expected neutral, male or female, found {gender!r:.40}")
@@ -196,6 +196,18 @@ def _members(archive: zipfile.ZipFile) -> tuple[dict[str, zipfile.ZipInfo], list
         else:
             found[path.name] = member
     return found, twice
+
+
+def _cut_kid(found: dict[str, Any], family: str, num_betas: Any, where: str) -> np.float32:
+    """The weight of the kid template, which stands behind the betas, and is taken from there."""
+    betas = found.get(f"{family}_betas", np.zeros(0, np.float32))
+    if len(betas) - 1 != num_betas:
+        raise SchemaError(
+            f"{where}: betas: with kid_flag expected num_betas + 1 = {num_betas} + 1 numbers, the last of "
+            f"which is the weight of the kid template, found {len(betas)}"
+        )
+    found[f"{family}_betas"] = betas[:-1]
+    return np.float32(betas[-1])
 
 
 def _joints(value: Any, width: int, where: str) -> NDArray[np.float32]:

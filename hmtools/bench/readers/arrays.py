@@ -12,10 +12,11 @@ What they are, one of:
 * parameters by their record names: ``smplx_global_orient`` (N, 3), ``smplx_body_pose`` (N, 63),
   ``smplx_betas`` ..., or ``smpl_...``; axis-angle, absolute hands.
 
-And if wanted ``gender`` (N,) text, ``virtual_transl`` (N, 3), ``crop_affine`` (N, 2, 3), ``joints2d``
-(N, J, 2 or 3) pixels of the upright image, ``joints3d`` (N, J, 3 or 4) metres, ``model`` (one text). Text is
-NumPy's own (``<U``), never objects. An array that is not compressed (``numpy.savez``) is mapped, not read;
-compressed ones are read as a whole, so they should be of some thousand people each.
+And if wanted ``gender`` (N,) text, ``kid`` (N,) weight of the kid template, 0 or NaN for adults,
+``virtual_transl`` (N, 3), ``crop_affine`` (N, 2, 3), ``joints2d`` (N, J, 2 or 3) pixels of the upright image,
+``joints3d`` (N, J, 3 or 4) metres, ``model`` (one text). Text is NumPy's own (``<U``), never objects. An
+array that is not compressed (``numpy.savez``) is mapped, not read; compressed ones are read as a whole, so
+they should be of some thousand people each.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _WHOSE = ("key", "source_index", "image_path")
 _SHAPES: dict[str, tuple[tuple[int | None, ...], ...]] = {
     "source_index": ((),),
     "person": ((),),
+    "kid": ((),),
     "vertices": ((None, 3),),
     "virtual_transl": ((3,),),
     "crop_affine": ((2, 3),),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hmtools.bench.readers.base import Agreed, Listed, ReadColumns, digest, family_of
@@ -41,8 +42,9 @@ _READ = tuple(
     column.name
     for column in PREDICTION_COLUMNS
     if column.name.partition("_")[0] in PREDICTED_FAMILIES
-    or column.name in ("gender", "virtual_transl", "crop_affine", "joints2d", "joints3d")
+    or column.name in ("gender", "kid", "virtual_transl", "crop_affine", "joints2d", "joints3d")
 )
+_LATER = ("kid",)  # files of before they were there are whole without
 _ROOTS = tuple(f"{family}_global_orient" for family in PREDICTED_FAMILIES)
 _ROWS_AT_ONCE = 8192
 
@@ -77,9 +79,8 @@ class TableReader:
         self._bytes = 0
         agreed = Agreed()
         for file, table in zip(self.files, self._tables, strict=True):
-            there = sorted(name for name in _READ if name in _filled(table.schema_arrow))
+            there = sorted(name for name in _read_of(table) if name not in _LATER)
             agreed.check("the list of columns", ", ".join(there), file.name)
-        self._columns = [name for name in _READ if name in _filled(self._tables[0].schema_arrow)]
         self._meshes = _Meshes(self.files, [table.metadata.num_rows for table in self._tables])
         self.listed = self._list()
 
@@ -137,9 +138,10 @@ class TableReader:
             self._cache.move_to_end(group)
             return self._cache[group]
         table, number = self._groups[group]
-        batch = table.read_row_group(number, columns=self._columns, use_threads=False)
+        names = _read_of(table)
+        batch = table.read_row_group(number, columns=names, use_threads=False)
         found = {}
-        for name in self._columns:
+        for name in names:
             column = batch.column(name)
             values = column_values(pa.concat_arrays(column.chunks), f"{self.path}: {name}")
             if values is not None:
@@ -156,6 +158,11 @@ class TableReader:
         """Of the file; of a folder, or with meshes: of names and contents."""
         files = [*self.files, *self._meshes.files]
         return file_sha256(files[0]) if len(files) == 1 else digest((file.name, file) for file in files)
+
+
+def _read_of(table: pq.ParquetFile) -> list[str]:
+    there = set(_filled(table.schema_arrow))
+    return [name for name in _READ if name in there]
 
 
 def _filled(schema: pa.Schema) -> list[str]:

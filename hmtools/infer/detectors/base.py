@@ -23,9 +23,7 @@ from hmtools.infer.media import Frame, Medium
 __all__ = ["AUTO", "Detections", "Detector", "DetectorOptions", "detector_names", "open_detector"]
 
 AUTO = "auto"
-"""The given boxes if there are any, else the first of :data:`_DEFAULTS` that works here."""
-
-_DEFAULTS = ("hog", "whole")  # what needs neither a download nor another package
+"""Given boxes if there are any, else the given model, else ``hog`` where OpenCV has it, else ``whole``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +48,7 @@ class Detector(Protocol):
 
     @property
     def trusted(self) -> bool:
-        """Whether its boxes are the user's own: then none is taken for a double or for too small."""
+        """Whether its boxes are the user's own: none is a double, and no limits but those asked for count."""
 
     def prepare(self, media: Sequence[Medium]) -> None:
         """Hear which media will come.
@@ -113,9 +111,8 @@ def _default(options: DetectorOptions) -> Detector:
         return open_detector("given", options)
     if options.model is not None:
         return open_detector("onnx" if options.model.suffix == ".onnx" else "ultralytics", options)
-    for name in _DEFAULTS[:-1]:
-        try:
-            return open_detector(name, options)
-        except UsageError:
-            continue
-    return open_detector(_DEFAULTS[-1], options)
+    from hmtools.infer.detectors.hog import missing
+    from hmtools.infer.detectors.whole import Whole
+
+    lacking = missing()
+    return Whole(lacking) if lacking else open_detector("hog", options)

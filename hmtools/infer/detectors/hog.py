@@ -22,7 +22,7 @@ from hmtools.core.image import opencv
 from hmtools.infer.detectors.base import Detections, Detector, DetectorOptions
 from hmtools.infer.media import Frame, Medium
 
-__all__ = ["Hog", "open_detector"]
+__all__ = ["Hog", "missing", "open_detector"]
 
 log = logging.getLogger(__name__)
 
@@ -79,18 +79,26 @@ def _inner(windows: np.ndarray) -> np.ndarray:
     return np.concatenate([windows[:, :2] + (windows[:, 2:] - size) / 2, size], axis=1)
 
 
+def missing() -> str:
+    """Why there is no such detector here; empty where there is."""
+    cv2 = opencv()
+    if hasattr(cv2, "HOGDescriptor"):
+        return ""
+    return f"OpenCV {cv2.__version__} has no HOG people detector (OpenCV 4 has)"
+
+
 def open_detector(options: DetectorOptions) -> Detector:
     """OpenCV's detector.
 
     Raises:
         UsageError: if this OpenCV has none.
     """
-    cv2 = opencv()
-    if not hasattr(cv2, "HOGDescriptor"):
+    if lacking := missing():
         raise UsageError(
-            f"OpenCV {cv2.__version__} has no HOG people detector (OpenCV 4 has); give boxes, or use the "
-            "detector onnx or ultralytics with a local model, or whole if each frame is one person"
+            f"{lacking}; give boxes, or use the detector onnx or ultralytics with a local model, or whole if "
+            "each frame is one person"
         )
+    cv2 = opencv()
     found = cv2.HOGDescriptor()
     found.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
     return Hog(found, options.confidence)

@@ -180,7 +180,7 @@ def open_detector(options: DetectorOptions) -> Detector:
         runtime = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise UsageError(
-            "detector onnx: onnxruntime is not installed; `pip install onnxruntime` (or onnxruntime-gpu)"
+            "detector onnx: onnxruntime is not installed; `pip install 'hmtools[onnx]'` (or onnxruntime-gpu)"
         ) from error
     providers = _PROVIDERS.get(options.device.partition(":")[0], ["CPUExecutionProvider"])
     available = set(runtime.get_available_providers())

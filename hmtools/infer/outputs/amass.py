@@ -6,7 +6,8 @@ SMPL-X becomes ``<name>_stageii.npz`` with the keys of AMASS's SMPL-X files: ``g
 ``pose_eye`` (T, 6). SMPL becomes ``<name>_poses.npz`` with those of its SMPL+H files: ``gender``,
 ``mocap_framerate``, ``trans``, ``poses`` (T, 156), ``betas`` (16,), ``dmpls`` (T, 8), all float64; hands and
 soft tissue are zeros there, and the shape stays one of SMPL, which is a little another body with SMPL+H.
-Beside them stand ``frame_ids`` (T,) and for SMPL-X ``expression`` (T, E), which AMASS does not have.
+Beside them stand ``frame_ids`` (T,), for SMPL-X ``expression`` (T, E) and of children ``kid``, the weight of
+the kid template, which AMASS does not have: programs that do not know it show an adult.
 
 AMASS has one shape for a motion, a fixed rate and a world whose z is up. So the shape is the mean one and
 ``trans`` keeps the pelvis where it was seen; a track with gaps becomes several files; and the camera is held
@@ -72,6 +73,7 @@ def _arrays(track: Track, bodies: BodyLayers, rate: float) -> dict[str, NDArray[
     pelvis = rest_pelvis(bodies, values, genders)
     betas = values.get("betas", np.zeros((1, _BETAS), np.float32)).mean(axis=0, dtype=np.float64)
     mean = {**values, "betas": np.tile(betas.astype(np.float32), (count, 1))}
+    mean["kid"] = np.full(count, values["kid"].mean(), np.float32)
     of_mean = rest_pelvis(bodies, mean, [genders[0]] * count)
     root, seen = transform_to_camera(poses[:, :3], values["transl"], pelvis, Z_UP)
     trans = seen + pelvis - of_mean
@@ -79,6 +81,7 @@ def _arrays(track: Track, bodies: BodyLayers, rate: float) -> dict[str, NDArray[
     shape = np.zeros(max(_BETAS, len(betas)))
     shape[: len(betas)] = betas
     found: dict[str, Any] = {"gender": genders[0], "trans": trans, "betas": shape, "frame_ids": track.frames}
+    found |= {"kid": values["kid"].mean(dtype=np.float64)} if values["kid"].any() else {}
     if family == "smplx":
         found |= _smplx(poses, rate) | {"num_betas": len(shape)}
         found |= {"expression": values["expression"]} if "expression" in values else {}

@@ -31,10 +31,12 @@ __all__ = [
     "is_whole",
     "parameters",
     "rest_pelvis",
+    "shape_of",
     "vertices_of",
 ]
 
 _NEEDED = ("global_orient", "body_pose", "transl")
+_KID = "kid"
 _AT_ONCE = 32  # bodies: 32 meshes and what they are made of are 60 MB
 
 
@@ -59,7 +61,7 @@ def family_of(path: Path) -> Family:
 def body_columns(family: Family) -> tuple[str, ...]:
     """Columns of the table that make a body of a family."""
     names = [*POSE_PARTS[family], "betas", "transl", *(["expression"] if family == "smplx" else [])]
-    return (*(f"{family}_{name}" for name in names), "gender")
+    return (*(f"{family}_{name}" for name in names), "gender", _KID)
 
 
 def bodies_of_predictions(path: Path, family: Family, settings: Settings | None = None) -> BodyLayers:
@@ -116,13 +118,17 @@ def genders_of(columns: Mapping[str, Any], count: int) -> list[Gender]:
 
 
 def parameters(columns: Mapping[str, Any], family: Family) -> dict[str, NDArray[np.float32]]:
-    """Parameters by their names without the family, (P, n) float32, zeros where the table has null."""
+    """Parameters by their names without the family, (P, n) float32, zeros where the table has null.
+
+    ``kid`` (P,), the weight of the kid template, is always there: 0 is an adult.
+    """
     found = {}
     for column in body_columns(family):
         values = columns[column]
         if column != "gender" and values is not None:
             found[column.removeprefix(f"{family}_")] = np.nan_to_num(values, nan=0.0)
-    return found
+    count = len(next(iter(found.values()), ()))
+    return {_KID: np.zeros(count, np.float32), **found}
 
 
 def vertices_of(
@@ -137,10 +143,13 @@ def vertices_of(
 
     Returns:
         (P, V, 3) metres, camera frame.
+
+    Raises:
+        AssetError: for children without a kid template.
     """
     meshes = []
     for part in _parts(len(genders)):
-        params = BodyParams.of({name: value[part] for name, value in values.items()})
+        params = BodyParams.of(_own({name: value[part] for name, value in values.items()}))
         with torch.inference_mode():
             mesh = bodies(params, genders[part]).vertices
         if mesh is not None:
@@ -152,7 +161,7 @@ def rest_pelvis(
     bodies: BodyLayers, values: Mapping[str, NDArray[np.float32]], genders: Sequence[Gender]
 ) -> NDArray[np.float64]:
     """(P, 3) metres: pelvis of each shaped rest body, what the root turns about."""
-    shape = {name: values[name] for name in ("betas", "expression") if name in values}
+    shape = shape_of(values)
     if not shape:
         shape = {"betas": np.zeros((len(genders), 1), np.float32)}
     with torch.inference_mode():
@@ -162,6 +171,17 @@ def rest_pelvis(
             params = BodyParams.of({name: value[rows] for name, value in shape.items()})
             found[rows] = bodies.layer(gender).rest_pelvis(params).numpy()
     return found
+
+
+def shape_of(values: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Those of :func:`parameters` that make the rest body: betas, expression, and ``kid`` of children."""
+    return _own({name: values[name] for name in ("betas", "expression", _KID) if name in values})
+
+
+def _own(values: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """The parameters, without weights of the kid template if all are 0: adults need no such file."""
+    adults = _KID in values and not values[_KID].any()
+    return {name: value for name, value in values.items() if name != _KID or not adults}
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -22,7 +22,7 @@ from hmtools.bodies.layers import NATIVE_JOINTS
 from hmtools.bodies.mixed import BodyLayers
 from hmtools.bodies.params import BodyParams
 from hmtools.humandata.keypoints import convention
-from hmtools.infer.outputs.bodies import genders_of, parameters, rest_pelvis
+from hmtools.infer.outputs.bodies import genders_of, parameters, rest_pelvis, shape_of
 from hmtools.infer.outputs.glb import GlbFile
 from hmtools.infer.outputs.scenes import Track
 from hmtools.infer.outputs.tracks import full_pose
@@ -47,9 +47,7 @@ def animated_glb(track: Track, bodies: BodyLayers, fps: float) -> bytes:
     count, family = len(track.frames), bodies.family
     values, genders = parameters(track.columns, family), genders_of(track.columns, count)
     layer = bodies.layer(genders[0])
-    shape: dict[str, Any] = {
-        name: values[name].mean(axis=0)[None] for name in ("betas", "expression") if name in values
-    }
+    shape: dict[str, Any] = {name: value.mean(axis=0)[None] for name, value in shape_of(values).items()}
     with torch.inference_mode():
         params = BodyParams.of(shape or {"betas": np.zeros((1, 1), np.float32)})
         rest: Floats = layer.rest_vertices(params)[0].numpy().astype(np.float64)

@@ -7,6 +7,7 @@
 ``betas``         (T, 10)      shape, as many as the table has
 ``trans``         (T, 3)       metres, camera frame (x right, y down, z forward)
 ``expression``    (T, 10)      SMPL-X only
+``kid``           (T,)         weight of the kid template, where there is a child
 ``focal_length``  (T, 2)       fx, fy of the upright whole image, pixels
 ``principal_point`` (T, 2)     cx, cy of the same, pixel centres at integers
 ``image_size``    (T, 2) int64 width, height of the same, -1 where not known
@@ -41,7 +42,7 @@ __all__ = ["TRACK_COLUMNS", "full_pose", "track_arrays", "write_npz"]
 TRACK_COLUMNS = (
     *("focal_length", "principal_point", "height", "width", "bbox_xywh", "score", "key"),
     *body_columns("smplx"),
-    *(name for name in body_columns("smpl") if name != "gender"),
+    *(name for name in body_columns("smpl") if name.startswith("smpl_")),
 )
 """Columns that :func:`track_arrays` looks at."""
 
@@ -78,7 +79,7 @@ def track_arrays(track: Track, family: Family) -> dict[str, NDArray[Any]]:
     found: dict[str, Any] = {"frame_ids": track.frames, "pose": full_pose(columns, family, count)}
     for name, column in _PLAIN.items():
         found[name] = columns.get(f"{family}_{column}")
-    for name in ("focal_length", "principal_point", "bbox_xywh", "score"):
+    for name in ("kid", "focal_length", "principal_point", "bbox_xywh", "score"):
         found[name] = columns[name]
     if columns["width"] is not None and columns["height"] is not None:
         found["image_size"] = np.stack([columns["width"], columns["height"]], axis=1)

@@ -4,4 +4,4 @@ _base_ = "training.py"
 model = dict(size="h", init="smplerx-h32")
 optim = dict(end_lr=5e-7)
 batch = dict(global_batch=256, micro_batch=16, assumed=True)
-run = dict(epochs=5)
+run = dict(epochs=5, parallel="fsdp")

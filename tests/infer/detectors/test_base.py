@@ -20,9 +20,22 @@ def test_the_default_needs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     detector = open_detector("auto", DetectorOptions())
     assert detector.name == ("hog" if hasattr(opencv(), "HOGDescriptor") else "whole")
     detector.prepare([frame().medium])
-    assert "give boxes" in caplog.text, "its quality is said"
+    assert caplog.records[0].levelname == "WARNING", "its quality is said"
 
 
-def test_whole() -> None:
+def test_without_a_detector_the_default_says_what_was_done_and_what_is_better(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(opencv(), "HOGDescriptor", raising=False)
+    open_detector("auto", DetectorOptions()).prepare([frame().medium])
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"OpenCV {opencv().__version__} has no HOG people detector")
+    assert "every frame counts as one person who fills it" in said
+    assert all(way in said for way in ("--boxes FILE", "FILE.onnx", "FILE.pt; pip install ultralytics"))
+
+
+def test_whole(caplog: pytest.LogCaptureFixture) -> None:
     detector = open_detector("whole", DetectorOptions())
+    detector.prepare([frame().medium])
+    assert not caplog.records, "whoever asks for it knows"
     assert detector.detect(frame()).boxes.tolist() == [[-0.5, -0.5, 640, 480, 1]]

@@ -119,7 +119,7 @@ def test_in_and_back(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_it_cannot_use(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = DetectorOptions(model=model)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UsageError, match="pip install onnxruntime"):
+    with pytest.raises(UsageError, match=r"pip install 'hmtools\[onnx\]'"):
         open_detector("onnx", options)
     monkeypatch.setitem(sys.modules, "onnxruntime", Runtime(final(), (1, 1, 64, 64)))
     with pytest.raises(SchemaError, match="expected one float input"):

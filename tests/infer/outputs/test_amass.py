@@ -16,7 +16,7 @@ from tests.infer.outputs.predicted import person, standin_bodies, track_of, writ
 
 def test_the_body_of_the_file_is_the_one_that_was_seen(tmp_path: Path) -> None:
     betas = person(0)["smplx_betas"]
-    rows = [person(i, frame=4 * i, smplx_betas=betas) for i in range(3)]
+    rows = [person(i, frame=4 * i, smplx_betas=betas, kid=0.6) for i in range(3)]
     path = write_table(tmp_path / "p.parquet", rows)
     (file,) = export_predictions(path, "amass", tmp_path, fps=60).files
     assert file.name == "clip_1_stageii.npz"
@@ -37,7 +37,7 @@ def test_the_body_of_the_file_is_the_one_that_was_seen(tmp_path: Path) -> None:
             **{"global_orient": found["root_orient"], "body_pose": found["pose_body"]},
             **{"left_hand_pose": found["pose_hand"][:, :45], "right_hand_pose": found["pose_hand"][:, 45:]},
             **{"jaw_pose": found["pose_jaw"], "betas": np.tile(found["betas"][:10], (3, 1))},
-            "transl": found["trans"],
+            **{"transl": found["trans"], "kid": np.full(3, found["kid"])},
         }
     )
     with torch.inference_mode():

@@ -19,7 +19,7 @@ FRAMES = (10, 11, 14)
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     betas = person(0)["smplx_betas"]
-    rows = [person(i, frame=frame, smplx_betas=betas) for i, frame in enumerate(FRAMES)]
+    rows = [person(i, frame=frame, smplx_betas=betas, kid=0.6) for i, frame in enumerate(FRAMES)]
     rows[2]["smplx_global_orient"] = [-np.pi, 0, 0]  # the same heading, from the other side of half a turn
     return write_table(tmp_path_factory.mktemp("gltf") / "p.parquet", rows)
 

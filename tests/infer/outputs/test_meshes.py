@@ -16,7 +16,11 @@ from tests.viz.meshes import sphere
 
 
 def test_a_file_per_person_and_frame(tmp_path: Path) -> None:
-    rows = [person(1, frame=3), person(2, frame=4), person(3, frame=4, track_id="2", smplx_body_pose=None)]
+    rows = [
+        person(1, frame=3, kid=0.6),
+        person(2, frame=4),
+        person(3, frame=4, track_id="2", smplx_body_pose=None),
+    ]
     path = write_table(tmp_path / "p.parquet", rows[:2])
     bodies, track = standin_bodies(path), track_of(path)
     seen = vertices_of(bodies, parameters(track.columns, "smplx"), genders_of(track.columns, 2))

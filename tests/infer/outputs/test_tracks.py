@@ -9,7 +9,10 @@ from tests.infer.outputs.predicted import person, write_table
 
 
 def test_a_file_holds_what_the_table_has(tmp_path: Path) -> None:
-    rows = [person(1, frame=5), person(2, frame=2, smplx_jaw_pose=None, bbox_xywh=None, gender="female")]
+    rows = [
+        person(1, frame=5, kid=0.5),
+        person(2, frame=2, smplx_jaw_pose=None, bbox_xywh=None, gender="female"),
+    ]
     path = write_table(tmp_path / "p.parquet", rows)
     done = export_predictions(path, "tracks", tmp_path / "out")
     assert [file.name for file in done.files] == ["clip_1.npz"]
@@ -29,5 +32,6 @@ def test_a_file_holds_what_the_table_has(tmp_path: Path) -> None:
     assert [str(found[n]) for n in ("source", "track_id", "gender", "model_type")] == [
         *("clip.mp4", "1", "female", "smplx")
     ]
+    np.testing.assert_array_equal(found["kid"], [np.nan, 0.5])
     assert "score" not in found
     assert "keys" not in found
