@@ -187,7 +187,7 @@ def _fields(shards: Shards, protocol: type[Protocol]) -> Iterator[Difference]:
 def _body(shards: Shards, protocol: type[Protocol]) -> Iterator[Difference]:
     body = shards.manifest.body_model
     if body is not None and body["standin"]:
-        yield Difference("body", "licensed", "the stand-in, which is not SMPL")
+        yield Difference("body", "licensed", "the stand-in")
 
 
 _CHECKS: tuple[Callable[[Shards, type[Protocol]], Iterator[Difference]], ...] = (

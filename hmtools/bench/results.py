@@ -34,7 +34,8 @@ class Run:
         model: as in the report table.
         path: what was named.
         rows: of the report table, as dicts; with a row ``mpe`` where two sets or more allow one.
-        samples: setting -> ``per_sample.parquet`` where it lies beside the report.
+        samples: setting -> ``per_sample.parquet`` where it lies beside the report, or in the folder beside it
+            that is named after the test set.
         sources: the report files.
     """
 
@@ -118,15 +119,21 @@ def _run(path: Path, model: str, found: list[tuple[Path, Mapping[str, Any]]]) ->
     # One set's own error, called a mean over one of five, would only repeat the row above it.
     if mean is not None and not mean["note"].startswith("partial (1/"):
         rows.append(mean)
-    beside = {key: file.with_name(PER_SAMPLE) for key, file in origin.items() if key[1] != MPE}
+    samples = {key: _samples(file, key[1]) for key, file in origin.items() if key[1] != MPE}
     return Run(
         label=model or _name(path),
         model=model,
         path=path,
         rows=tuple(rows),
-        samples={key: table for key, table in beside.items() if table.is_file()},
+        samples={key: table for key, table in samples.items() if table.is_file()},
         sources=tuple(dict.fromkeys(file for file, _ in found)),
     )
+
+
+def _samples(report: Path, testset: str) -> Path:
+    """A report of several test sets lies above their folders."""
+    below = report.parent / testset / PER_SAMPLE
+    return below if below.is_file() else report.with_name(PER_SAMPLE)
 
 
 def _name(path: Path) -> str:

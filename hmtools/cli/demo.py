@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hmtools.demo.run import Stage
 
 __all__ = ["demo"]
 
@@ -16,7 +22,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
     recipe: Annotated[str, typer.Option(help="A shipped demo recipe.")] = "demo/world",
 ) -> None:
-    """Run the whole chain on synthetic data: convert, validate, train, predict, benchmark, report.
+    """Run the whole chain on synthetic data: convert, validate, train, predict, benchmark, report, render.
 
     \b
     Example:
@@ -25,12 +31,26 @@ def demo(
     from hmtools.core.log import format_duration, show, table
     from hmtools.demo.run import run_demo
 
-    made = run_demo(recipe, out, lambda line: typer.echo(line, err=True))
-    rows = [[item.what, item.numbers, format_duration(item.seconds), str(item.where)] for item in made]
+    done = run_demo(recipe, out, lambda line: typer.echo(line, err=True))
+    rows = [[item.what, item.numbers, format_duration(item.seconds), str(item.where)] for item in done.made]
     show(table(["made", "what", "time", "where"], rows))
+    show(_times(done.stages))
     # after `make demo` the command is not on the PATH
     command = "hmtools" if shutil.which("hmtools") else sys.argv[0]
     typer.echo(
-        f"Open the report and the contact sheets in a browser. Next: `{command} datasets`, "
+        f"Open the report, the video and the contact sheets in a browser. Next: `{command} datasets`, "
         f"`{command} convert --help`."
     )
+
+
+def _times(stages: Sequence[Stage]) -> Table:
+    """Time of each stage beside its budget; more than that is worth a look, and no error."""
+    from hmtools.core.log import format_duration, table
+
+    def shown(seconds: float | None) -> str:
+        return "" if seconds is None else format_duration(seconds)
+
+    rows = [[s.name, shown(s.seconds), shown(s.budget), "above it" * s.over] for s in stages]
+    whole = sum(s.seconds for s in stages)
+    rows.append(["all", shown(whole), shown(sum(s.budget or 0 for s in stages) or None), ""])
+    return table(["stage", "took", "budget on 2 cores", ""], rows)

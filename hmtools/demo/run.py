@@ -1,4 +1,4 @@
-"""The demo: synthetic downloads → shards → a small training → predictions → benchmarks → a page.
+"""The demo: synthetic downloads → shards → a small training → predictions → benchmarks → a page, a video.
 
 Every step is the command that its line names, called in this process. Bodies are the licence-free stand-in
 throughout, so its figures say that the chain works, and nothing about a method.
@@ -11,27 +11,29 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hmtools.bench.protocols.registry import get_protocol
 from hmtools.bench.results import REPORT, read_runs
 from hmtools.bench.run import BenchResult, bench, mean_primary_error, open_testset
 from hmtools.bench.source import open_predictions
 from hmtools.bench.testsets import find_testset
+from hmtools.bodies.assets import load_model, standin_dir
 from hmtools.convert.run import convert
 from hmtools.convert.validate import validate_split
-from hmtools.core.atomic import write_text
+from hmtools.core.atomic import write_json, write_text
 from hmtools.core.errors import HmtoolsError, UsageError
 from hmtools.core.recipes import load_recipe
 from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.local import usable_cores
 from hmtools.humandata.predictions import PREDICTIONS
+from hmtools.humandata.reports import write_report
 from hmtools.infer.shards_run import infer_shards
 from hmtools.shards.reader import Shards
 from hmtools.shards.sheet import write_sheet
 from hmtools.synth import make_miniature
 
-__all__ = ["Made", "run_demo"]
+__all__ = ["Finished", "Made", "Stage", "run_demo"]
 
 _MARKER = ".hmtools-demo"
 _FOLDERS = ("raw", "shards", "runs")
@@ -48,6 +50,34 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """How long some steps took together, and how long they should, in seconds.
+
+    Attributes:
+        name: for people.
+        seconds: that they took.
+        budget: of the recipe, for two cores with nothing else to do; None: it has none.
+    """
+
+    name: str
+    seconds: float
+    budget: float | None
+
+    @property
+    def over(self) -> bool:
+        """Whether it took longer than it should."""
+        return self.budget is not None and self.seconds > self.budget
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A demo that came to its end: what was made, in order, and how long its stages took."""
+
+    made: list[Made]
+    stages: list[Stage]
+
+
+@dataclass(frozen=True, slots=True)
 class _Demo:
     """A demo under way.
 
@@ -55,12 +85,15 @@ class _Demo:
         worlds: of the recipe: a dataset, its miniature, the interval it is converted with, which people are
             shown and which test set it is.
         training: recipe and changes, or None: the demo ends with the shards.
+        video: the sequence that is drawn at the end: its dataset and split, the folder of its frames, and how
+            many are shown in a second.
         out: the demo's folder.
         settings: resolved, the engine local.
     """
 
     worlds: list[dict[str, Any]]
     training: dict[str, Any] | None
+    video: dict[str, Any]
     out: Path
     settings: Settings
 
@@ -78,7 +111,15 @@ class _Demo:
         return self.runs / "train" / str((self.training or {})["recipe"]).replace("/", "-")
 
 
-def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
+class _Step(NamedTuple):
+    """The stage that it is of, the command that it is, and what does it."""
+
+    stage: str
+    title: str
+    run: Callable[[_Demo], Iterator[Made]]
+
+
+def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> Finished:
     """Run a demo recipe below ``out``, which is emptied first if an earlier demo made it.
 
     Args:
@@ -87,7 +128,7 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
         say: told what is done next, a line per step.
 
     Returns:
-        What was made, in order.
+        What was made, and how long each stage took.
 
     Raises:
         UsageError: if ``out`` holds something else.
@@ -96,29 +137,39 @@ def run_demo(recipe: str, out: Path, say: Callable[[str], None]) -> list[Made]:
     content, out = load_recipe(recipe), out.resolve()
     _prepare(out)
     settings = replace(load_settings(), engine="local")
-    demo = _Demo(content["worlds"], content.get("training"), out, settings)
-    steps = [
-        ("hmtools synth: downloads in their official layouts (first time: makes the stand-in body)", _synth),
-        ("hmtools convert: shards of each", _convert),
-        ("hmtools validate: every byte of them is read again", _validate),
-        ("hmtools view: contact sheets", _view),
-    ]
-    if demo.training is not None:
-        steps += [
-            (f"hmtools train {demo.training['recipe']} --procs 1", _train),
-            ("hmtools infer: its predictions for the test sets", _infer),
-            ("hmtools bench --testset all: errors, and their mean (MPE)", _bench),
-            ("hmtools report: a page of them", _report),
-        ]
-    made: list[Made] = []
-    for number, (title, step) in enumerate(steps, start=1):
-        say(f"{number}/{len(steps)} {title}")
+    demo = _Demo(content["worlds"], content.get("training"), content.get("video", {}), out, settings)
+    steps, made = _steps(demo), list[Made]()
+    took = {step.stage: 0.0 for step in steps}
+    for number, step in enumerate(steps, start=1):
+        say(f"{number}/{len(steps)} {step.title}")
         began = time.perf_counter()
-        for item in step(demo):
+        for item in step.run(demo):
             now = time.perf_counter()
             made.append(replace(item, seconds=now - began))
+            took[step.stage] += now - began
             began = now
-    return made
+    budgets = content.get("budgets", {})
+    return Finished(made, [Stage(name, seconds, budgets.get(name)) for name, seconds in took.items()])
+
+
+def _steps(demo: _Demo) -> list[_Step]:
+    steps = [
+        _Step("stand-in body", "hmtools body standin: a person made by code (first time: a minute)", _body),
+        _Step("downloads", "hmtools synth: small ones in their official layouts", _synth),
+        _Step("shards", "hmtools convert: shards of each", _convert),
+        _Step("shards", "hmtools validate: every byte of them is read again", _validate),
+        _Step("shards", "hmtools view: contact sheets", _view),
+    ]
+    if demo.training is None:
+        return steps
+    return [
+        *steps,
+        _Step("training", f"hmtools train {demo.training['recipe']} --procs 1", _train),
+        _Step("results", "hmtools infer: its predictions for the test sets", _infer),
+        _Step("results", "hmtools bench --testset all: errors, and their mean (MPE)", _bench),
+        _Step("results", "hmtools report: a page of them", _report),
+        _Step("results", "hmtools infer --boxes, hmtools render overlay: a video", _video),
+    ]
 
 
 def _prepare(out: Path) -> None:
@@ -131,6 +182,12 @@ def _prepare(out: Path) -> None:
     write_text(out / _MARKER, f"made by `hmtools demo`; the next demo empties {folders}\n")
     for name in _FOLDERS:
         shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _body(demo: _Demo) -> Iterator[Made]:
+    folder = standin_dir()
+    vertices = len(load_model("smplx", "neutral", roots=(folder,)).v_template)
+    yield Made("stand-in body", f"{vertices} vertices, in files such as SMPL-X's", folder, 0)
 
 
 def _synth(demo: _Demo) -> Iterator[Made]:
@@ -225,7 +282,9 @@ def _bench(demo: _Demo) -> Iterator[Made]:
         yield Made("benchmark", _primary(result), result.report, 0)
     mean = mean_primary_error(results, out)
     if mean is not None:
-        yield Made("benchmark", f"MPE {mean['value']:.1f} mm, stand-in bodies", out / "mpe" / REPORT, 0)
+        rows = [row for result in results for row in result.rows]
+        write_report(out / REPORT, [*rows, mean])
+        yield Made("benchmark", f"MPE {mean['value']:.1f} mm, stand-in bodies", out / REPORT, 0)
 
 
 def _primary(result: BenchResult) -> str:
@@ -241,3 +300,34 @@ def _report(demo: _Demo) -> Iterator[Made]:
     predictions = sorted((demo.runs / "infer").glob(f"*/*/{PREDICTIONS}"))
     write_page(runs, page, pictures=Pictures([demo.shards], [predictions], [run.label for run in runs]))
     yield Made("report page", f"{len(_testsets(demo))} test sets", page, 0)
+
+
+def _video(demo: _Demo) -> Iterator[Made]:
+    from hmtools.infer.model import load_model as load_network
+    from hmtools.infer.pipeline import MediaOptions, run_media
+    from hmtools.infer.render import RenderOptions, render_predictions
+
+    video, out = demo.video, demo.runs / "video"
+    frames, boxes = demo.out / "raw" / video["dataset"] / video["folder"], out / "boxes.json"
+    out.mkdir(parents=True)
+    write_json(boxes, _boxes(Shards(demo.shards / video["dataset"] / video["split"]), frames.name))
+    # Also where licensed models are: the body that the network was trained with.
+    settings = replace(demo.settings, body_models=standin_dir())
+    model = load_network(demo.run, device="cpu", allow_standin=True, settings=settings)
+    summary = run_media([frames], model, out, MediaOptions(sequences=True, boxes=boxes))
+    numbers = f"{summary.people} people in {summary.frames} frames, given boxes"
+    yield Made("predictions", numbers, summary.path, 0)
+    done = render_predictions(
+        out, "overlay", out / "overlay.mp4", media=frames, options=RenderOptions(fps=video["fps"]),
+        settings=settings,
+    )  # fmt: skip
+    yield Made("video", f"{done.frames} frames of {frames.name}", done.files[0], 0)
+
+
+def _boxes(shards: Shards, sequence: str) -> list[dict[str, Any]]:
+    """The labelled boxes of a sequence, as ``hmtools infer --boxes`` reads them."""
+    columns = ["sequence", "frame", "bbox_xywh"]
+    rows = shards.table.select(columns).to_pylist()
+    return [
+        {"frame": row["frame"], "bbox_xywh": row["bbox_xywh"]} for row in rows if row["sequence"] == sequence
+    ]

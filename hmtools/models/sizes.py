@@ -13,7 +13,7 @@ __all__ = ["SIZES", "Size", "size_named"]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Size of an encoder.
+    """Size of an encoder, and of the two parts of SMPLer-X's heads that do not follow from its width.
 
     Attributes:
         name: as in the names of recipes and files.
@@ -21,6 +21,11 @@ class Size:
         depth: transformer blocks.
         heads: attention heads; a head has ``width / heads`` channels.
         drop_path: stochastic depth of the last block in training; it rises linearly from 0 at the first.
+        pose_features: of each joint, that SMPLer-X's poses are regressed from.
+        box_features: channels of the maps that SMPLer-X finds the boxes of hands and face on.
+        from_scratch: trainings start from drawn weights, not from ViTPose's: they are drawn so that a narrow
+            network soon looks at its images (:meth:`hmtools.models.vit.ViT.reset_parameters`), and SMPLer-X
+            normalises what it regresses poses from.
     """
 
     name: str
@@ -28,13 +33,19 @@ class Size:
     depth: int
     heads: int
     drop_path: float
+    pose_features: int = 512
+    box_features: int = 256
+    from_scratch: bool = False
 
+
+# Nobody publishes it: for tests and demos on two cores, which most of the time would go to wide heads.
+_TINY = Size("tiny", 48, 2, 4, 0.0, pose_features=8, box_features=24, from_scratch=True)
 
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
         size.name: size
         for size in (
-            Size("tiny", 32, 2, 2, 0.0),  # nobody publishes it: for tests and demos
+            _TINY,
             Size("s", 384, 12, 12, 0.1),  # 12 heads of 32: as published, though not what is usual
             Size("b", 768, 12, 12, 0.3),
             Size("l", 1024, 24, 16, 0.5),

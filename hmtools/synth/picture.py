@@ -69,6 +69,7 @@ def paint_people(
             model=model,
             distortion=distortion,
         )
-        mesh = Mesh(vertices=vertices, faces=faces, colour=person_colour(number))
+        # Not the colour in which predictions of the same person are drawn over the picture.
+        mesh = Mesh(vertices=vertices, faces=faces, colour=person_colour(number + 1))
         picture = overlay_mesh(picture, render([mesh], camera, supersampling=2), 1.0)
     return picture

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, start_processes
@@ -48,26 +49,43 @@ def run_local(folder: Path, processes: int) -> Ending:
         return run_worker(folder)
     port = free_port()
     threads = max(1, usable_cores() // processes)
-    worlds = {
-        rank: environment(rank, processes, rank, "127.0.0.1", port) | dict.fromkeys(ONE_THREAD, str(threads))
-        for rank in range(processes)
-    }
+    worlds = {rank: environment(rank, processes, rank, "127.0.0.1", port) for rank in range(processes)}
     level = logging.getLogger("hmtools").level
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is in our error
     logging.getLogger("torch.multiprocessing").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="hmtools-train-") as logs, StopSignals() as stop:
-        running = start_processes(
-            name="train",
-            entrypoint=_entry,
-            args={rank: (str(folder), level) for rank in worlds},
-            envs=worlds,
-            logs_specs=DefaultLogsSpecs(log_dir=logs),
-            start_method="spawn",
-        )
+        with _inherited(dict.fromkeys(ONE_THREAD, str(threads))):
+            running = start_processes(
+                name="train",
+                entrypoint=_entry,
+                args={rank: (str(folder), level) for rank in worlds},
+                envs=worlds,
+                logs_specs=DefaultLogsSpecs(log_dir=logs),
+                start_method="spawn",
+            )
         try:
             return _wait(running, stop, RunFolder(folder))
         finally:
             running.close(signal.SIGTERM, timeout=_GRACE_S)
+
+
+@contextlib.contextmanager
+def _inherited(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that are started meanwhile.
+
+    ``envs`` of elastic come too late for them: they are set after torch was loaded, which has counted the
+    cores by then, and processes that each take all cores wait for one another most of the time.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def environment(rank: int, size: int, local_rank: int, address: str, port: int) -> dict[str, str]:

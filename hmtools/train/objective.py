@@ -45,9 +45,7 @@ def make_network(recipe: Recipe, weights: str | None, bodies: BenchBodies, world
     torch.manual_seed(recipe.run.seed)
     model = recipe.model
     layer = BodyLayer(bodies.layers("smplx").layer("neutral").model, surface=False)
-    network = SmplerX(
-        SIZES[model.size], layer, image_size=model.image_size, checkpoint=model.activation_checkpointing
-    )
+    network = SmplerX(SIZES[model.size], layer, checkpoint=model.activation_checkpointing)
     if weights is not None:
         checkpoint = read_checkpoint(weights)
         if checkpoint.size != model.size:
@@ -82,7 +80,7 @@ class Objective:
     def __init__(self, network: nn.Module, recipe: Recipe, bodies: BenchBodies, world: World) -> None:
         self._network, self._world = network, world
         self._weights = LossWeights(**asdict(recipe.loss))
-        self._image_size, self._precision = recipe.model.image_size, recipe.run.precision
+        self._precision = recipe.run.precision
         smpl = bodies.layers("smpl") if "smpl_neutral" in bodies.files else None
         self._targets = TargetMaker(
             bodies.layers("smplx"),
@@ -103,4 +101,4 @@ class Objective:
         targets, masks = self._targets(here.inputs)
         with autocast(self._precision, self._world.device):
             forward = self._network(here.crops())
-        return losses(forward, targets, masks, self._weights, image_size=self._image_size)
+        return losses(forward, targets, masks, self._weights)

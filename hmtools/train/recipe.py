@@ -71,14 +71,12 @@ class ModelSpec:
         size: of its encoder, a name of :data:`~hmtools.models.sizes.SIZES`.
         init: weights to start from: a name as ``hmtools weights list`` shows it (those of ViTPose fill the
             encoder, those of SMPLer-X the whole network), the path of a file, or ``random``.
-        image_size: height and width of the network image, pixels, multiples of 16; the crop has twice that.
         activation_checkpointing: recompute the encoder's blocks in the backward pass to save memory.
     """
 
     family: Literal["smplerx"] = "smplerx"
     size: str
     init: str
-    image_size: tuple[Count, Count] = (256, 192)
     activation_checkpointing: bool = False
 
 
@@ -350,8 +348,6 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"data.sets: weights are there, but data.strategy is {data.strategy!r}; set it to 'weights'"
     if batch.global_batch % batch.micro_batch:
         yield f"batch.global_batch: {batch.global_batch} is no multiple of micro_batch, {batch.micro_batch}"
-    if any(side % 16 for side in recipe.model.image_size):
-        yield f"model.image_size: expected multiples of 16, found {recipe.model.image_size}"
 
 
 def recipe_json(recipe: Recipe) -> dict[str, Any]:

@@ -69,7 +69,5 @@ def build_on_meta(recipe: Recipe) -> int:
 
     spec = recipe.model
     with torch.device("meta"):
-        network = SmplerX(
-            size_named(spec.size), None, image_size=spec.image_size, checkpoint=spec.activation_checkpointing
-        )
+        network = SmplerX(size_named(spec.size), None, checkpoint=spec.activation_checkpointing)
     return sum(parameter.numel() for parameter in network.parameters())

@@ -9,12 +9,12 @@ worlds = [
     ),
     dict(
         dataset="ehf",
-        synth=dict(frames=6, people=1, size=(1600, 1200), splits=("test",), **_render),
-        view=dict(people=6),
+        synth=dict(frames=4, people=1, size=(1600, 1200), splits=("test",), **_render),
+        view=dict(people=4),
         testset="EHF",
     ),
     dict(dataset="agora", synth=dict(frames=4, people=2, splits=("validation",), **_render), testset="AGORA"),
-    dict(dataset="pw3d", synth=dict(frames=4, people=2, splits=("test",), **_render), testset="3DPW"),
+    dict(dataset="pw3d", synth=dict(frames=32, people=2, splits=("test",), **_render), testset="3DPW"),
     dict(
         dataset="egobody_egocentric",
         synth=dict(frames=4, people=1, splits=("test",), **_render),
@@ -28,3 +28,6 @@ worlds = [
     ),
 ]
 training = dict(recipe="smplerx/tiny/demo")
+video = dict(dataset="pw3d", split="test", folder="imageFiles/courtyard_talking_02", fps=12)
+# Seconds of each stage on two cores with nothing else to do; results: predictions, benchmarks, page and video.
+budgets = {"stand-in body": 40, "downloads": 40, "shards": 20, "training": 60, "results": 60}

@@ -42,6 +42,17 @@ def test_a_file_of_one_set_has_no_mean(folder: Path) -> None:
     assert run.samples[("smplerx@1", "ehf", "test")] == folder / "a/ehf/per_sample.parquet"
 
 
+def test_a_file_of_several_sets_lies_above_their_samples(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "c", tmp_path / "c")
+    apart = read_runs([tmp_path / "c"])
+    write_report(tmp_path / "c/report.parquet", apart[0].rows)
+    (run,) = read_runs([tmp_path / "c"])
+    assert run.sources == (tmp_path / "c/report.parquet",)
+    assert run.rows == apart[0].rows
+    assert run.samples == apart[0].samples
+    assert len(run.samples) == 2
+
+
 def test_labels_tell_runs_apart(folder: Path) -> None:
     labels = [run.label for run in read_runs([folder / "a", folder / "b"])]
     assert labels == ["smplerx-h32 (a)", "smplerx-h32 (b)"]

@@ -130,7 +130,11 @@ def test_demo_makes_its_table_and_empties_no_folder_but_its_own(
 ) -> None:
     monkeypatch.setattr(demo, "load_recipe", lambda name: RECIPE)
     monkeypatch.setenv("HMTOOLS_WORKERS", "0")
-    assert "no problem" in run("demo", "--out", "demo").stdout
+    said = run("demo", "--out", "demo").stdout
+    assert "no problem" in said
+    stages = {line.split()[0]: line for line in said.split("took")[1].splitlines() if line.strip()}
+    assert "above it" in stages["downloads"]
+    assert "above it" not in stages["shards"]
     assert (tmp_path / "demo/contact_sheet_ehf_test.html").is_file()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("precious")

@@ -89,13 +89,13 @@ def without(name: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     [
         (without("box_net.deconv.0.weight"), r"1 missing:\n    box_net.deconv.0.weight$"),
         (
-            lambda s: without("encoder.last_norm.bias")(s) | {"encoder.last_norms.bias": torch.ones(32)},
+            lambda s: without("encoder.last_norm.bias")(s) | {"encoder.last_norms.bias": torch.ones(48)},
             r"1 missing:\n    encoder.last_norm.bias \(nearest: encoder.last_norms.bias\)",
         ),
         (lambda s: s | {"extra.weight": torch.ones(2)}, r"1 unexpected:\n    extra.weight$"),
         (
-            lambda s: s | {"encoder.pos_embed": torch.ones(1, 257, 32)},
-            r"1 of another shape:\n    encoder.pos_embed: \(1, 257, 32\), expected \(1, 193, 32\)",
+            lambda s: s | {"encoder.pos_embed": torch.ones(1, 257, 48)},
+            r"1 of another shape:\n    encoder.pos_embed: \(1, 257, 48\), expected \(1, 193, 48\)",
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_types_of_numbers_are_checked(tmp_path: Path) -> None:
     path = smplerx_file(tmp_path / "x.pth", state | {name: torch.tensor(1.0)})
     with pytest.raises(CheckpointError, match=rf"x.pth: {name}: expected an integer, found torch.float32"):
         read_checkpoint(path)
-    path = smplerx_file(tmp_path / "y.pth", state | {"encoder.last_norm.bias": torch.ones(32).int()})
+    path = smplerx_file(tmp_path / "y.pth", state | {"encoder.last_norm.bias": torch.ones(48).int()})
     with pytest.raises(CheckpointError, match=r"encoder\.last_norm\.bias: expected floats"):
         read_checkpoint(path)
 
@@ -200,7 +200,7 @@ def test_an_encoder_of_another_size_is_refused(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(vitpose_file(tmp_path / "x.pth", state_of("vitpose", "simple")))
     with pytest.raises(CheckpointError, match=r"the encoder of ViTPose, size tiny, .* this ViT of size s:"):
         load_encoder(ViT(SIZES["s"]), checkpoint)
-    with pytest.raises(CheckpointError, match=r"pos_embed: \(1, 193, 32\), expected \(1, 13, 32\)"):
+    with pytest.raises(CheckpointError, match=r"pos_embed: \(1, 193, 48\), expected \(1, 13, 48\)"):
         load_encoder(ViT(TINY, image_size=(64, 48)), checkpoint)
 
 

@@ -10,7 +10,7 @@ from hmtools.models.sizes import SIZES
 from hmtools.models.vitpose import ViTPose
 from hmtools.models.vitpose_plus import TASKS, plain_state
 
-WIDTH, OWN = 32, 8  # of the tiny size, and how many of its channels an expert makes
+WIDTH, OWN = 48, 12  # of the tiny size, and how many of its channels an expert makes
 DECODERS: list[Decoder] = ["classic", "simple"]
 
 
@@ -93,7 +93,7 @@ def without(*parts: str) -> dict[str, Tensor]:
 
 
 def test_missing_parts_are_named() -> None:
-    with pytest.raises(CheckpointError, match=r"blocks\.1\.mlp\.fc2\.bias.*\(24,\), expected \(32,\)"):
+    with pytest.raises(CheckpointError, match=r"blocks\.1\.mlp\.fc2\.bias.*\(36,\), expected \(48,\)"):
         plain_state(without("blocks.1.mlp.experts.0.bias"))
     with pytest.raises(CheckpointError, match=r"missing:\n.*backbone\.last_norm\.weight"):
         plain_state(without("last_norm.weight"))

@@ -7,6 +7,7 @@ import pytest
 
 from hmtools.geometry.projection import project
 from hmtools.synth.picture import backdrop, paint_people
+from hmtools.viz.mesh import person_colour
 
 FOCAL, CENTRE = np.array([200.0, 200.0]), np.array([79.5, 59.5])
 
@@ -45,3 +46,10 @@ def test_the_nearer_person_is_in_front_whatever_the_order() -> None:
     one = paint_people(wall, [near, far])
     alone = paint_people(wall, [near])
     assert np.array_equal(one[55:64, 75:84], alone[55:64, 75:84])
+
+
+def test_a_prediction_drawn_over_its_person_is_seen() -> None:
+    painted = paint_people(np.zeros((120, 160, 3), np.uint8), [square(0, 2.0)])
+    shown = painted[painted.any(axis=2)].mean(axis=0)
+    drawn = np.array(person_colour(0))
+    assert np.abs(shown / shown.max() - drawn / drawn.max()).max() > 0.3

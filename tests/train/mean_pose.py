@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from hmtools.bench.run import bench
+from hmtools.bench.run import bench, chosen_rows
 from hmtools.bench.source import open_predictions
 from hmtools.humandata.predictions import PredictionSpec, PredictionWriter
 from hmtools.shards.reader import Shards
@@ -41,10 +41,13 @@ def mean_body(shards: Shards) -> dict[str, Any]:
     return found
 
 
-def mean_pose_error(recipe: Recipe, train: Path, test: Path, out: Path) -> float:
-    """PVE, mm, of the mean body of ``train`` on the validation set ``test``."""
-    body, shards = mean_body(Shards(train)), Shards(test)
-    protocol = protocol_for(recipe.validate.sets[0], recipe)
+def mean_pose_error(recipe: Recipe, root: Path, out: Path) -> float:
+    """PVE, mm, of the mean body of a recipe's training set on its validation set, both below ``root``."""
+    train, test = recipe.data.sets[0], recipe.validate.sets[0]
+    seen = Shards(root / train.name)
+    body = mean_body(seen.select(train.query) if train.query else seen)
+    protocol, shards = protocol_for(test, recipe), Shards(root / test.name)
+    shards = Shards(shards.path, chosen_rows(shards, protocol))
     facts = {"model": "mean pose", "standin": True}
     out.mkdir(parents=True)
     with PredictionWriter(out / "mean.parquet", PredictionSpec(bodies=("smplx",)), facts) as writer:

@@ -74,10 +74,6 @@ def test_use_chooses_and_orders() -> None:
             {"model": {"size": "xl", "init": "random"}},
             "model.size: expected one of tiny, s, b, l, h, found 'xl'",
         ),
-        (
-            {"model": {"size": "s", "init": "random", "image_size": [250, 192]}},
-            "model.image_size: expected multiples of 16, found (250, 192)",
-        ),
         ({"data": {"sets": []}}, "data.sets: a training needs at least one set"),
         ({"data": {"sets": {"a": 3}}}, "data.sets.a: expected a table, found 3"),
         (

@@ -39,8 +39,6 @@ __all__ = [
 BODY_VOLUME_CHANNELS = BODY_JOINTS * BODY_DEPTH_CELLS
 """Channels of the body's volume when depth is folded into them."""
 
-_NARROW = 512  # width of the features that poses are regressed from
-_BOX_WIDTH = 256
 _BOX_UPSAMPLING = 8  # three deconvolutions
 _ROI_UPSAMPLING = 4  # two
 
@@ -72,7 +70,7 @@ def initialise(heads: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.01 if isinstance(module, nn.Linear) else 0.001)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_parameters()
 
 
@@ -114,12 +112,23 @@ class BodyNumbers(NamedTuple):
 
 
 class BodyRegressor(nn.Module):
-    """Pose from one token and one position per joint, shape and camera from tokens of their own."""
+    """Pose from one token and one position per joint, shape and camera from tokens of their own.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: C, channels of a token.
+        pose_features: of each joint.
+        normalised: take positions by how they differ from other people's (BatchNorm without weights). As
+            raw cells, which is how the published weights take them, they have large means, and what they
+            say of a pose is learnt slowly.
+    """
+
+    def __init__(self, width: int, pose_features: int, *, normalised: bool = False) -> None:
         super().__init__()
-        self.body_conv = _linear(width, _NARROW)
-        flat = BODY_JOINTS * (_NARROW + 3)
+        self.body_conv = _linear(width, pose_features)
+        flat = BODY_JOINTS * (pose_features + 3)
+        if normalised:
+            self.joint_norm = nn.BatchNorm1d(3 * BODY_JOINTS, affine=False)
+        self.normalised = normalised
         body = POSE_PARTS["body"]
         self.root_pose_out = _linear(flat, 6)
         self.body_pose_out = _linear(flat, 2 * (body.stop - body.start))
@@ -138,7 +147,10 @@ class BodyRegressor(nn.Module):
             camera_token: (B, C).
             joints: (B, 25, 3) cells of the body; no gradient goes to them.
         """
-        features = torch.cat([self.body_conv(pose_tokens), joints.detach()], dim=-1).flatten(1)
+        joints = joints.detach()
+        if self.normalised:
+            joints = self.joint_norm(joints.flatten(1)).reshape_as(joints)
+        features = torch.cat([self.body_conv(pose_tokens), joints], dim=-1).flatten(1)
         return BodyNumbers(
             root_6d=self.root_pose_out(features),
             body_6d=self.body_pose_out(features),
@@ -169,11 +181,15 @@ class Boxes(NamedTuple):
 
 
 class BoxNet(nn.Module):
-    """Boxes of hands and face: centres by soft-argmax on a finer grid, sizes from the features there."""
+    """Boxes of hands and face: centres by soft-argmax on a finer grid, sizes from the features there.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: C, channels of the features.
+        fine: channels of the finer maps.
+    """
+
+    def __init__(self, width: int, fine: int) -> None:
         super().__init__()
-        fine = min(_BOX_WIDTH, 2 * width)  # only the tiny size is that narrow
         self.deconv = _deconvolutions([width + BODY_VOLUME_CHANNELS, *3 * [fine]])
         self.bbox_center = _pointwise(fine, 3)
         self.lhand_size, self.rhand_size, self.face_size = (
@@ -228,15 +244,20 @@ class HandRoiNet(nn.Module):
 
 
 class HandRegressor(nn.Module):
-    """Hand pose from the features at the joints and their positions; the same weights for both hands."""
+    """Hand pose from the features at the joints and their positions; the same weights for both hands.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: C, channels of the features.
+        pose_features: of each joint.
+    """
+
+    def __init__(self, width: int, pose_features: int) -> None:
         super().__init__()
         self.hand_conv = nn.Sequential(
-            nn.Conv2d(width, _NARROW, 1), nn.BatchNorm2d(_NARROW), nn.ReLU(inplace=True)
+            nn.Conv2d(width, pose_features, 1), nn.BatchNorm2d(pose_features), nn.ReLU(inplace=True)
         )
         hand = POSE_PARTS["left_hand"]
-        self.hand_pose_out = _linear(HAND_JOINTS * (_NARROW + 3), 2 * (hand.stop - hand.start))
+        self.hand_pose_out = _linear(HAND_JOINTS * (pose_features + 3), 2 * (hand.stop - hand.start))
 
     @full_precision
     def forward(

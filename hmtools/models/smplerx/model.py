@@ -49,7 +49,7 @@ class SmplerX(nn.Module):
     run it under ``torch.autocast``: coordinates, rotations and the body model stay in float32 there.
 
     Args:
-        size: of the encoder; all heads follow from its width.
+        size: of the encoder; all heads follow from it.
         body: neutral SMPL-X. It is not in the state dict and has no parameters. None makes a network that
             only holds weights.
         image_size: height and width of the network image, multiples of 16; the crop has twice that.
@@ -73,11 +73,11 @@ class SmplerX(nn.Module):
             size, image_size=image_size, task_tokens=TASK_TOKENS, checkpoint=checkpoint, attention=attention
         )
         self.body_position_net = PositionNet(width, BODY_JOINTS, BODY_DEPTH_CELLS)
-        self.body_regressor = BodyRegressor(width)
-        self.box_net = BoxNet(width)
+        self.body_regressor = BodyRegressor(width, size.pose_features, normalised=size.from_scratch)
+        self.box_net = BoxNet(width, size.box_features)
         self.hand_roi_net = HandRoiNet(width)
         self.hand_position_net = PositionNet(width, HAND_JOINTS, HAND_CELLS)
-        self.hand_regressor = HandRegressor(width)
+        self.hand_regressor = HandRegressor(width, size.pose_features)
         self.face_regressor = FaceRegressor(width)
         for head in self.heads():
             initialise(head)

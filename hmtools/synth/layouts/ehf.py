@@ -29,6 +29,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -252,6 +253,7 @@ def _write_pictures(request: Request, folder: Path, frame: _Frame, camera: Camer
     """Write png, jpg and the picture of the detections; return the name of the one that counts."""
     shape = _silhouette(frame.view.pixels, model.faces, camera)
 
+    @cache
     def drawn(number: int) -> Pixels:
         if request.render:
             from hmtools.synth.picture import backdrop, paint_people
@@ -269,7 +271,7 @@ def _write_pictures(request: Request, folder: Path, frame: _Frame, camera: Camer
     if "jpg_only" not in frame.quirks:
         write_bytes(folder / names["png"], encode_png(drawn(frame.number)))
     if "no_openpose" not in frame.quirks:
-        picture = drawn(frame.number)
+        picture = drawn(frame.number).copy()
         draw(picture, frame.detections)
         write_bytes(folder / f"{frame.name}_2Djnt.png", encode_png(picture))
     return names["jpg" if "jpg_only" in frame.quirks else "png"]

@@ -32,6 +32,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,9 +174,9 @@ def _folder(request: Request, file: str) -> None:
 def _picture(request: Request, people: Sequence[Shown], frame: int) -> NDArray[np.uint8]:
     figures = [shown.figure for shown in people]
     if request.render:
-        from hmtools.synth.picture import backdrop, paint_people
+        from hmtools.synth.picture import paint_people
 
-        wall = backdrop(np.random.default_rng(request.seed), request.width, request.height)
+        wall = _wall(request.seed, request.width, request.height)
         return paint_people(
             wall, [(f.view.vertices, f.faces, f.focal_length, f.principal_point) for f in figures]
         )
@@ -184,6 +185,14 @@ def _picture(request: Request, people: Sequence[Shown], frame: int) -> NDArray[n
     paint(plane, figures, FIGURE_BLUE)
     pixels[..., 2] = plane
     return pixels
+
+
+@lru_cache(maxsize=1)
+def _wall(seed: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Behind everybody, in all videos: not to be written to."""
+    from hmtools.synth.picture import backdrop
+
+    return backdrop(np.random.default_rng(seed), width, height)
 
 
 def _png(video: Video, number: int) -> str:

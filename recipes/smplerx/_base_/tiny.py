@@ -3,5 +3,5 @@
 # little.
 model = dict(size="tiny", init="random")
 batch = dict(global_batch=8, micro_batch=4)
-optim = dict(lr=7e-4, end_lr=1e-5)
+optim = dict(lr=4e-3, end_lr=1e-5, warmup_steps=20)
 augment = dict(scale=0.1, rotation_probability=0.0, colour=0.1)

@@ -42,7 +42,7 @@ def test_channels_of_a_volume_are_joint_by_joint_then_depth() -> None:
 
 
 def test_box_centers_are_in_cells_and_sizes_part_by_part() -> None:
-    net = BoxNet(8).eval()
+    net = BoxNet(8, 16).eval()
     for part, sizes in enumerate((net.lhand_size, net.rhand_size, net.face_size)):
         nn.init.zeros_(sizes[2].weight)  # type: ignore[arg-type]
         sizes[2].bias = nn.Parameter(torch.tensor([part + 1.0, part + 10.0]))
@@ -76,7 +76,7 @@ def test_hand_boxes_are_pixels_of_the_network_image() -> None:
 
 
 def test_hand_features_are_sampled_where_the_joints_are() -> None:
-    net = HandRegressor(4).eval()
+    net = HandRegressor(4, 512).eval()
     features, joints = torch.randn(1, 4, 16, 16), torch.full((1, 20, 3), 5.0)
     with torch.no_grad():
         before = net(features, joints)
@@ -89,7 +89,7 @@ def test_hand_features_are_sampled_where_the_joints_are() -> None:
 
 
 def test_new_weights() -> None:
-    net = BoxNet(64)
+    net = BoxNet(64, 256)
     initialise(net)
     assert net.deconv[0].weight.std().item() == pytest.approx(0.001, rel=0.02)  # type: ignore[operator]
     assert net.lhand_size[0].weight.std().item() == pytest.approx(0.01, rel=0.02)  # type: ignore[operator]

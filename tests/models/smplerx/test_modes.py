@@ -25,11 +25,11 @@ from tests.models.smplerx.training import crops, gradients, loss
 
 BFLOAT16 = {  # largest difference from float32; the hand maps of these weights are sharpened 30 times
     "body_joints": 0.15,  # cells: 16 pixels of the network image, or an eighth of the body's 2 m of depth
-    "left_hand_joints": 2.0,
-    "right_hand_joints": 2.0,
-    "box_centers": 0.1,
-    "box_sizes": 0.15,
-    "boxes_xyxy": 3.0,  # pixels
+    "left_hand_joints": 4.0,
+    "right_hand_joints": 4.0,
+    "box_centers": 0.15,
+    "box_sizes": 0.25,
+    "boxes_xyxy": 5.0,  # pixels
     "betas": 0.05,
     "expression": 0.05,
     "transl": 0.3,  # metres, of up to 40
