@@ -39,7 +39,7 @@ class Size:
 
 
 # Nobody publishes it: for tests and demos on two cores, which most of the time would go to wide heads.
-_TINY = Size("tiny", 48, 2, 4, 0.0, pose_features=8, box_features=24, from_scratch=True)
+_TINY = Size("tiny", 48, 2, 4, 0.0, pose_features=8, box_features=16, from_scratch=True)
 
 SIZES: Mapping[str, Size] = MappingProxyType(
     {

@@ -23,7 +23,7 @@ from hmtools.train.recipe_check import check_recipe
 
 __all__ = ["PARAMETERS", "TrainPlan", "make_plan", "require_ready"]
 
-PARAMETERS = {"tiny": 414_496, "s": 32_008_024, "b": 102_939_928, "l": 326_654_872, "h": 661_827_096}
+PARAMETERS = {"tiny": 345_808, "s": 32_008_024, "b": 102_939_928, "l": 326_654_872, "h": 661_827_096}
 """Numbers of SMPLer-X by size of its encoder (published; tiny: counted)."""
 
 _NUMBER = 4  # bytes; all that is stored is float32
