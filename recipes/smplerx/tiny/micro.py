@@ -1,5 +1,5 @@
-# 2000 synthetic crops (`hmtools synth mscoco --render`), some minutes on two cores. Every 16th person is kept for
-# validation: COCO's own validation set has no fits to be measured against.
+# 2000 synthetic crops (`hmtools synth mscoco --frames 2100 --people 1 --size 320x240 --render`), some minutes on two
+# cores. Every 16th person is kept for validation: COCO's own validation set has no fits to be measured against.
 #
 # Boxes have no weight, hence hands find none of their joints in them: a small encoder that has both to learn
 # learns where the body's joints are too late.
