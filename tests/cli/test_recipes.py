@@ -49,7 +49,7 @@ def test_copy_edit_validate(run: Run) -> None:
 def test_validate_lists_what_is_wrong_with_all_of_them(run: Run) -> None:
     for name, old, new in (("a.py", r"epochs=(\d+)", r"epoch=\1"), ("b.py", '"train2017"', '"train"')):
         run("recipes", "copy", "smplerx/tiny/micro", name)
-        Path(name).write_text(re.sub(old, new, Path(name).read_text()))
+        Path(name).write_text(re.sub(old, new, Path(name).read_text(), count=1))
     said = run("recipes", "validate", "a.py", "b.py", "smplerx/b33", code=2).stderr.splitlines()
     assert said[0] == "hmtools: a.py: unknown key 'run.epoch'; did you mean 'epochs'?"
     assert said[1] == "a.py: run.epochs: is missing"

@@ -13,12 +13,13 @@ from hmtools.convert.run import convert
 from hmtools.shards.mesh_view import _load, with_mesh
 from hmtools.shards.reader import Shards
 from hmtools.synth import make_miniature
+from hmtools.viz.mesh import person_colour
 from hmtools.viz.page import Tile
 
 
 @pytest.fixture(scope="module", params=["mscoco", "ehf"])
 def shards(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shards:
-    """People drawn in the very colours that meshes get: parameters (mscoco) and a mesh (ehf)."""
+    """People drawn in the light that meshes get, the first in the second colour: mscoco and ehf."""
     folder = tmp_path_factory.mktemp(request.param)
     split = {"mscoco": "train2017", "ehf": "test"}[request.param]
     make_miniature(request.param, folder / "raw", 2, 1, 3, (320, 240), (split,), render=True)
@@ -44,7 +45,7 @@ def tile(shards: Shards, row: int) -> Tile:
 
 def test_a_mesh_lies_on_its_person(shards: Shards) -> None:
     plain = tile(shards, 0)
-    drawn = with_mesh(plain, shards, 0)
+    drawn = with_mesh(plain, shards, 0, colour=person_colour(1))
     assert drawn.caption["mesh"] == "smplx, stand-in"
     assert plain.image is not None
     assert drawn.image is not None

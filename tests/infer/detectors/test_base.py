@@ -37,5 +37,5 @@ def test_without_a_detector_the_default_says_what_was_done_and_what_is_better(
 def test_whole(caplog: pytest.LogCaptureFixture) -> None:
     detector = open_detector("whole", DetectorOptions())
     detector.prepare([frame().medium])
-    assert not caplog.records, "whoever asks for it knows"
+    assert not [r for r in caplog.records if r.levelname == "WARNING"], "whoever asks for it knows"
     assert detector.detect(frame()).boxes.tolist() == [[-0.5, -0.5, 640, 480, 1]]

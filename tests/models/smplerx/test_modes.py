@@ -34,7 +34,7 @@ BFLOAT16 = {  # largest difference from float32; the hand maps of these weights 
     "expression": 0.05,
     "transl": 0.3,  # metres, of up to 40
 }
-BFLOAT16_POSE = {"root": 0.03, "body": 0.05, "left_hand": 0.6, "right_hand": 0.6, "jaw": 0.03}  # radians
+BFLOAT16_POSE = {"root": 0.03, "body": 0.05, "left_hand": 1.5, "right_hand": 1.5, "jaw": 0.03}  # radians
 WITHOUT_ORDER = {  # gradients that, on a GPU, depend on the order in which threads end
     "aten::grid_sampler_2d_backward",
     "aten::grid_sampler_3d_backward",
