@@ -178,3 +178,12 @@ def test_refused_options() -> None:
         ViT(TINY, image_size=(250, 192))
     with pytest.raises(UsageError, match="'sdpa' or 'eager'"):
         ViT(TINY, attention="flash")  # type: ignore[arg-type]
+
+
+def test_from_scratch_grey_is_zero() -> None:
+    net = ViT(SIZES["tiny"])
+    grey = torch.full((1, 3, 256, 192), 0.45)
+    inner = net.patch_embed(grey).reshape(16, 12, -1)[1:-1, 1:-1]
+    assert inner.abs().max() < 0.25 < net.patch_embed(grey + 0.2).abs().max()
+    published = ViT(Size("other", 48, 2, 4, 0.0))
+    assert net.blocks[0].attn.qkv.weight.std() > 4 * published.blocks[0].attn.qkv.weight.std()

@@ -257,7 +257,7 @@ def test_bfloat16_keeps_coordinates_and_body_exact(tiny: SmplerX) -> None:
     for item in fields(rough):
         assert getattr(rough, item.name).dtype == torch.float32, item.name
     assert 1e-5 < (rough.root_pose - exact.root_pose).abs().max() < 0.05
-    assert (rough.projected - exact.projected)[:, :25].abs().max() < 0.4  # the jaw contour moves in steps
+    assert (rough.projected - exact.projected)[:, :25].abs().max() < 0.2  # the jaw contour moves in steps
 
 
 def test_float64(body: BodyLayer) -> None:

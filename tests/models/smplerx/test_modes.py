@@ -25,16 +25,16 @@ from tests.models.smplerx.training import crops, gradients, loss
 
 BFLOAT16 = {  # largest difference from float32; the hand maps of these weights are sharpened 30 times
     "body_joints": 0.15,  # cells: 16 pixels of the network image, or an eighth of the body's 2 m of depth
-    "left_hand_joints": 4.0,
-    "right_hand_joints": 4.0,
-    "box_centers": 0.15,
-    "box_sizes": 0.25,
-    "boxes_xyxy": 5.0,  # pixels
+    "left_hand_joints": 2.0,
+    "right_hand_joints": 2.0,
+    "box_centers": 0.1,
+    "box_sizes": 0.15,
+    "boxes_xyxy": 3.0,  # pixels
     "betas": 0.05,
     "expression": 0.05,
     "transl": 0.3,  # metres, of up to 40
 }
-BFLOAT16_POSE = {"root": 0.03, "body": 0.05, "left_hand": 1.5, "right_hand": 1.5, "jaw": 0.03}  # radians
+BFLOAT16_POSE = {"root": 0.03, "body": 0.05, "left_hand": 0.6, "right_hand": 0.6, "jaw": 0.03}  # radians
 WITHOUT_ORDER = {  # gradients that, on a GPU, depend on the order in which threads end
     "aten::grid_sampler_2d_backward",
     "aten::grid_sampler_3d_backward",
