@@ -24,8 +24,9 @@ class Size:
         pose_features: of each joint, that SMPLer-X's poses are regressed from.
         box_features: channels of the maps that SMPLer-X finds the boxes of hands and face on.
         from_scratch: trainings start from drawn weights, not from ViTPose's: they are drawn so that a narrow
-            network soon looks at its images (:meth:`hmtools.models.vit.ViT.reset_parameters`), and SMPLer-X
-            normalises what it regresses poses from.
+            network soon looks at its images (:meth:`hmtools.models.vit.ViT.reset_parameters`,
+            :func:`hmtools.models.smplerx.heads.initialise`); SMPLer-X normalises what it regresses poses
+            from, and begins with a person who stands upright.
     """
 
     name: str

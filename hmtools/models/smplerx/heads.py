@@ -32,6 +32,7 @@ __all__ = [
     "HandRegressor",
     "HandRoiNet",
     "PositionNet",
+    "begin_upright",
     "camera_translation",
     "initialise",
 ]
@@ -63,15 +64,42 @@ def _pointwise(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(before, after, 1))
 
 
-def initialise(heads: nn.Module) -> None:
-    """Draw new weights: normal, 0.001 for convolutions, 0.01 for linear layers; biases 0; norms 1, 0."""
+def initialise(heads: nn.Module, *, from_scratch: bool = False) -> None:
+    """Draw new weights: normal, 0.001 for convolutions, 0.01 for linear layers; biases 0; norms 1, 0.
+
+    Args:
+        heads: whose weights are drawn.
+        from_scratch: draw convolutions as PyTorch does, by how many channels they have. Nearly zero, as they
+            otherwise are, the maps of few channels say nothing for long of where joints and boxes lie.
+    """
     for module in heads.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or (
+            from_scratch and isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        ):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, std=0.01 if isinstance(module, nn.Linear) else 0.001)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.reset_parameters()
+
+
+@torch.no_grad()
+def begin_upright(body: BodyRegressor, hand: HandRegressor, face: FaceRegressor) -> None:
+    """Let poses begin with a body at rest that stands upright and faces the camera, as HMR's begin at a mean.
+
+    With biases of 0 they begin as random rotations, worse than none. The body leans back by a third of a
+    radian: at the half turn that upright is in the camera's frame, axis-angle would jump between two signs.
+    """
+    for out in (body.body_pose_out, hand.hand_pose_out, face.jaw_pose_out):
+        _six_numbers(out, 0.0)
+    _six_numbers(body.root_pose_out, math.pi - 1 / 3)
+
+
+def _six_numbers(out: nn.Sequential, angle: float) -> None:
+    """Biases (6 n) that are turns by an angle about x: the first two columns of the matrix, interleaved."""
+    bias: Tensor = out[0].get_parameter("bias")
+    turn = torch.tensor([1.0, 0.0, 0.0, math.cos(angle), 0.0, math.sin(angle)])
+    bias.copy_(turn.repeat(len(bias) // len(turn)))
 
 
 class PositionNet(nn.Module):

@@ -19,6 +19,7 @@ from hmtools.models.smplerx.heads import (
     HandRegressor,
     HandRoiNet,
     PositionNet,
+    begin_upright,
     camera_translation,
     initialise,
 )
@@ -80,7 +81,9 @@ class SmplerX(nn.Module):
         self.hand_regressor = HandRegressor(width, size.pose_features)
         self.face_regressor = FaceRegressor(width)
         for head in self.heads():
-            initialise(head)
+            initialise(head, from_scratch=size.from_scratch)
+        if size.from_scratch:
+            begin_upright(self.body_regressor, self.hand_regressor, self.face_regressor)
         self.body = None if body is None else RelativeHandsBody(body)
 
     def heads(self) -> tuple[nn.Module, ...]:

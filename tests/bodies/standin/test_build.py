@@ -24,6 +24,8 @@ from hmtools.bodies.standin.mesh import (
 from hmtools.bodies.standin.person import Person
 from hmtools.humandata.conventions import SMPL_VERTEX_IDS, SMPLX_VERTEX_IDS
 
+pytestmark = pytest.mark.xdist_group("standin")  # a person takes ten seconds to build, once in a process
+
 _FACES: dict[Family, int] = {"smpl": 13776, "smplh": 13776, "smplx": 20908}
 _MESHES: tuple[Family, ...] = ("smpl", "smplx")
 _SKIN = 9383  # vertices of SMPL-X before its eyeballs

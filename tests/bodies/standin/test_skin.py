@@ -13,6 +13,8 @@ from hmtools.bodies.standin.person import Person
 from hmtools.bodies.standin.skin import MAX_HOPS, MAX_JOINTS, bone_of, cotangent_laplacian, for_family
 from hmtools.humandata.conventions import SMPLX_VERTEX_IDS
 
+pytestmark = pytest.mark.xdist_group("standin")  # a person takes ten seconds to build, once in a process
+
 # Limits of human joints in degrees about x (flexion of legs and spine), y and z, for the left side.
 _LIMITS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "hip": ((-110, 30), (-35, 35), (-15, 45)),

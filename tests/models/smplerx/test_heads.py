@@ -95,3 +95,6 @@ def test_new_weights() -> None:
     assert net.lhand_size[0].weight.std().item() == pytest.approx(0.01, rel=0.02)  # type: ignore[operator]
     assert not any(bool(p.any()) for name, p in net.named_parameters() if name.endswith("bias"))
     assert bool(torch.as_tensor(net.deconv[1].weight == 1).all())
+    initialise(net, from_scratch=True)  # by how many channels convolutions have
+    assert net.deconv[0].weight.std().item() > 0.005  # type: ignore[operator]
+    assert net.lhand_size[0].weight.std().item() == pytest.approx(0.01, rel=0.02)  # type: ignore[operator]

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hmtools.bodies.assets import load_model, standin_dir
 from hmtools.bodies.layers import BodyLayer
 from hmtools.core.errors import UsageError
-from hmtools.humandata.keypoints import part
+from hmtools.humandata.keypoints import convention, part
 from hmtools.models.sizes import SIZES
 from hmtools.models.smplerx.model import TASK_TOKENS, SmplerX
 from hmtools.models.smplerx.outputs import Forward, prediction
@@ -302,3 +303,16 @@ def test_refused_states(tiny: SmplerX) -> None:
         tiny.train().predict(torch.zeros(1, 3, 512, 384))
     with pytest.raises(UsageError, match=r"run under torch\.autocast"):
         tiny.bfloat16()(torch.zeros(1, 3, 512, 384))
+
+
+def test_people_begin_upright_from_scratch() -> None:
+    torch.manual_seed(0)
+    body = BodyLayer(load_model("smplx", "neutral", roots=[standin_dir()]))
+    with torch.no_grad():
+        begun = SmplerX(SIZES["tiny"], body).train()(torch.rand(2, 3, 512, 384))
+    assert begun.pose[:, 3:66].abs().max() < 0.4  # of rest
+    names = convention("smplerx_137").names
+    pelvis, neck, toe = (begun.joints[:, names.index(name)] for name in ("Pelvis", "Neck", "L_Big_toe"))
+    assert bool((neck[:, 1] < pelvis[:, 1] - 0.3).all())  # y points down
+    assert bool((pelvis[:, 1] < toe[:, 1] - 0.5).all())
+    assert bool((toe[:, 2] < pelvis[:, 2] - 0.1).all())  # and faces the camera
