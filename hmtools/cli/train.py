@@ -61,7 +61,7 @@ def train(
     address: Address = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that make batches, for each GPU; default: what the cores allow."),
+        typer.Option(min=0, help="Processes that make batches, for each GPU; default: what the cores allow."),
     ] = None,
     mlflow: Annotated[str | None, typer.Option(help="Tracking URI of MLflow to log to as well.")] = None,
     break_lock: Annotated[
@@ -95,7 +95,8 @@ def train(
     if plan:
         _show(found, as_json=as_json)
         return
-    command = ("hmtools", *sys.argv[1:])
+    # What is to be typed again; by then another may write the run.
+    command = ("hmtools", *(word for word in sys.argv[1:] if word != "--break-lock"))
     require_ready(found, command, shards=shards)
     from hmtools.train.options import TrainOptions
     from hmtools.train.start import start

@@ -60,7 +60,7 @@ def plan_lines(plan: TrainPlan) -> list[str]:
         str(plan.batch),
         f"{_number(plan.steps_per_epoch)} steps an epoch, {run.epochs} epochs, {_number(plan.steps)} steps",
         f"checkpoint of {format_bytes(plan.checkpoint_bytes)} for {PARAMETERS[recipe.model.size]:,} weights, "
-        f"every {run.checkpoint_every:,} steps; {run.keep_checkpoints} are kept",
+        f"every {run.checkpoint_every:,} steps; {run.keep_checkpoints} are kept, and the last of each epoch",
         _weights(plan),
     ]
     if recipe.reference_faults:

@@ -97,7 +97,7 @@ class Checkpoints:
             step: optimiser steps taken.
             tensors: file's stem -> name -> tensor, which may be in pieces.
             facts: what else to store, JSON.
-            spare: steps whose checkpoints stay however old they are, such as the best one.
+            spare: steps whose checkpoints stay however old they are, such as the last of an epoch.
 
         Returns:
             Where the checkpoint will be.
@@ -153,15 +153,17 @@ class Checkpoints:
                 shutil.rmtree(target)
             unfinished.replace(target)
             fsync_dir(self.folder)
-            self._thin_out(spare)
+            self._thin_out(step, spare)
         except BaseException as error:  # noqa: BLE001 - raised by wait() in the thread that trains
             shutil.rmtree(unfinished, ignore_errors=True)
             self._failure = error
 
-    def _thin_out(self, spare: frozenset[int]) -> None:
-        names = {_name(step) for step in spare}
-        for path in self.paths()[self.keep :]:
-            if path.name not in names:
+    def _thin_out(self, step: int, spare: frozenset[int]) -> None:
+        spared = {_name(other) for other in spare}
+        # Later ones are there after a resume that passed over them: they are damaged, and count for nothing.
+        older = [path for path in self.paths() if path.name <= _name(step)]
+        for path in older[self.keep :]:
+            if path.name not in spared:
                 shutil.rmtree(path)
 
     def latest(self) -> Checkpoint | None:
@@ -180,6 +182,14 @@ class Checkpoints:
         if problems:
             raise CheckpointError("no checkpoint of this run can be read:\n  " + "\n  ".join(problems))
         return None
+
+    def at(self, step: int) -> Checkpoint:
+        """Read the checkpoint of a step.
+
+        Raises:
+            CheckpointError: if it is not there, or damaged.
+        """
+        return read_state(self.folder / _name(step))
 
 
 def read_state(path: Path) -> Checkpoint:

@@ -16,17 +16,16 @@ import torch
 from hmtools.core.log import format_duration
 from hmtools.models.smplerx.model import SmplerX
 from hmtools.models.weight_cards import card_path
-from hmtools.shards.reader import Shards
-from hmtools.train.checkpoints import Checkpoints
+from hmtools.train.checkpoints import Checkpoint, Checkpoints
 from hmtools.train.ending import Ending
 from hmtools.train.exports import save_weights
-from hmtools.train.log import Sink, TrainLog, jsonl_sink, mlflow_sink, tensorboard_sink
+from hmtools.train.log import Sink, TrainLog, jsonl_sink, mlflow_sink, read_log, tensorboard_sink
 from hmtools.train.loop import Step
 from hmtools.train.parallel import Parallel
 from hmtools.train.recipe import Recipe
 from hmtools.train.run_folder import RunFolder, RunOptions
 from hmtools.train.state import TrainState
-from hmtools.train.validate import validate
+from hmtools.train.validate import validate, validation_sets
 from hmtools.train.world import World
 
 __all__ = ["Keeper"]
@@ -64,15 +63,17 @@ class Keeper:
         self._per_epoch, self._steps = per_epoch, steps
         self._checkpoints = Checkpoints(run.checkpoints, recipe.run.keep_checkpoints, writes=world.first)
         self._best, self._best_step = math.inf, 0
-        used = [row for row in recipe.validate.sets if row.name in options.validation]
-        self._sets = [(row, Shards(Path(options.shards) / row.name)) for row in used]
+        self._sets = validation_sets(recipe, options)
         self._mlflow = options.mlflow
         self._log = TrainLog([])
         self._since, self._began = 0, time.perf_counter()
 
     def resume(self) -> None:
-        """Take up the newest checkpoint, in every process; open the logs, in the first."""
-        found = self._checkpoints.latest()
+        """Take up the newest checkpoint, in every process; open the logs, in the first.
+
+        A validation of that step is made up for if the run ended before it, or in it.
+        """
+        found = self._agreed(self._checkpoints.latest())
         if found is not None:
             self._state.restore(found.tensors, found.step)
             self._best, self._best_step = _best(self._run.best)
@@ -84,12 +85,31 @@ class Keeper:
             if self._mlflow is not None:
                 sinks.append(mlflow_sink(self._mlflow, self._run.path, self._recipe))
             self._log = TrainLog(sinks)
+        if found is not None and self._validates(found.step):
+            owed = self._world.first and not self._validated(found.step)
+            if any(self._world.sum([float(owed)])):
+                self._validate(found.step)
+
+    def _agreed(self, found: Checkpoint | None) -> Checkpoint | None:
+        """The checkpoint that the first process found: a network store may show other nodes an older one."""
+        own = 0 if found is None else found.step
+        (first,) = self._world.sum([own if self._world.first else 0])
+        if first == own:
+            return found
+        return self._checkpoints.at(int(first)) if first else None
+
+    def _validates(self, step: int) -> bool:
+        every = self._recipe.validate.every
+        return bool(self._sets) and (step == self._steps or step % every == 0)
+
+    def _validated(self, step: int) -> bool:
+        rows = [row for row in read_log(self._run.log) if row.get("step") == step]
+        return any(name.startswith("validation/") for row in rows for name in row)
 
     def after(self, step: Step) -> None:
         """Log, validate and save what is due after a step."""
-        run, validation = self._recipe.run, self._recipe.validate
-        last = step.step == self._steps
-        validates = bool(self._sets) and (last or step.step % validation.every == 0)
+        run, last = self._recipe.run, step.step == self._steps
+        validates = self._validates(step.step)
         saves = last or step.stop or step.step % self._per_epoch == 0 or step.step % run.checkpoint_every == 0
         if last or step.step == 1 or step.step % run.log_every == 0:
             self._write(step)
@@ -108,9 +128,13 @@ class Keeper:
             best = {"best": self._best, "best_step": self._best_step} if self._best_step else {}
             with self._whole() as network:
                 self._export(self._run.final, network, {"step": step, **best})
-        self._log.close()
+        self.close()
         self._world.barrier()
         return Ending(step, self._steps, self._best if self._best_step else math.nan)
+
+    def close(self) -> None:
+        """Close the logs, also those of a run that failed."""
+        self._log.close()
 
     def _write(self, step: Step) -> None:
         if not self._world.first:
@@ -146,10 +170,11 @@ class Keeper:
             figures = validate(network, self._recipe, self._sets, folder, self._world)
             if not figures:
                 return
-            self._log.write(step, {f"validation/{name}": value for name, value in figures.items()})
             if figures["mean"] < self._best:
                 self._best, self._best_step = figures["mean"], step
                 self._export(self._run.best, network, {"step": step, "validation": figures})
+            # Last: what stands in the log is not made up for after a kill.
+            self._log.write(step, {f"validation/{name}": value for name, value in figures.items()})
             log.info(
                 "step %d: validation %.2f (mean of %s over %d sets), best %.2f at step %d",
                 step, figures["mean"], self._recipe.validate.metric, len(self._sets), self._best,

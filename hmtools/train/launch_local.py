@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from hmtools.train.worker import run_worker
 __all__ = ["environment", "free_port", "run_local"]
 
 _LOOK_S = 0.2
-_GRACE_S = 10  # for processes that are told to end after another one has died
+_GRACE_S = 10  # for processes to end when the launcher fails; after the death of one elastic waits 30 s
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def run_local(folder: Path, processes: int) -> Ending:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is in our error
     logging.getLogger("torch.multiprocessing").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="hmtools-train-") as logs, StopSignals() as stop:
-        with _inherited(dict.fromkeys(ONE_THREAD, str(threads))):
+        with _inherited(dict.fromkeys(ONE_THREAD, str(threads))), _own_handlers():
             running = start_processes(
                 name="train",
                 entrypoint=_entry,
@@ -67,6 +68,19 @@ def run_local(folder: Path, processes: int) -> Ending:
             return _wait(running, stop, RunFolder(folder))
         finally:
             running.close(signal.SIGTERM, timeout=_GRACE_S)
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep our signal handlers: elastic sets its own when it starts processes, and they raise."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

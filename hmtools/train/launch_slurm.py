@@ -178,14 +178,13 @@ def run_task(folder: str) -> None:
     if run.finished:
         log.info("%s is finished", run.path)
         return
-    try:
-        held = acquire(run.path / ".job") if rank == 0 else contextlib.nullcontext()
-        with StopSignals(), held:
-            finished = _train(run)
-    except HmtoolsError as error:
-        log.error("%s", error)
-        raise SystemExit(error.exit_code) from error
     with StopSignals():
+        try:
+            with acquire(run.path / ".job") if rank == 0 else contextlib.nullcontext():
+                finished = _train(run)
+        except HmtoolsError as error:
+            log.error("%s", error)
+            raise SystemExit(error.exit_code) from error
         if not finished and rank == 0:
             give_way(job, "stopped")
         elif not finished:

@@ -11,6 +11,7 @@ processes reads on in the same order, and ``cursor``, the number of samples cons
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hmtools.core.errors import HmtoolsError, UsageError
+from hmtools.engine.worker import STOP_SIGNALS
 from hmtools.train.batches import Batch
 from hmtools.train.mixture import make_order
 from hmtools.train.recipe import AugmentSpec
@@ -160,6 +162,12 @@ class _Batches(Dataset[Batch | HmtoolsError]):
             return error
 
 
+def _deaf(_: int) -> None:
+    """Leave a stop, which many send to a whole group, to the process that trains: it still wants batches."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def loader(
     data: TrainData,
     *,
@@ -202,6 +210,7 @@ def loader(
         shuffle=False,
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,
+        worker_init_fn=_deaf,
         pin_memory=pin_memory and torch.cuda.is_available(),
         # Its own: a loader would take a number from the generator that a resumed run has to find as it was.
         generator=torch.Generator(),

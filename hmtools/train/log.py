@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from hmtools.core.atomic import write_bytes, write_json
 from hmtools.core.errors import UsageError
+from hmtools.engine.worker import one_line
 from hmtools.train.recipe import Recipe, recipe_json
 
 __all__ = ["Scalars", "Sink", "TrainLog", "jsonl_sink", "mlflow_sink", "read_log", "tensorboard_sink"]
@@ -51,9 +53,13 @@ class TrainLog:
                 self._sinks.remove(sink)
 
     def close(self) -> None:
-        """Close every sink."""
-        for sink in self._sinks:
-            sink.close()
+        """Close every sink, once; one that fails does so with a warning: what was trained is safe."""
+        while self._sinks:
+            sink = self._sinks.pop()
+            try:
+                sink.close()
+            except (OSError, ValueError, RuntimeError) as error:
+                log.warning("%s does not have everything: %s", type(sink).__name__, error)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -96,7 +102,14 @@ class _Mlflow:
             import mlflow
         except ImportError as error:
             raise UsageError("--mlflow: MLflow is not installed; pip install 'hmtools[mlflow]'") from error
-        self._mlflow, self._known = mlflow, 0
+        self._mlflow, self._known, self._folder = mlflow, 0, folder
+        try:
+            self._begin(uri, recipe)
+        except mlflow.exceptions.MlflowException as error:
+            raise UsageError(f"--mlflow {uri}: MLflow refuses it: {one_line(error)}") from error
+
+    def _begin(self, uri: str, recipe: Recipe) -> None:
+        mlflow, folder = self._mlflow, self._folder
         mlflow.set_tracking_uri(uri)
         if uri.startswith(_SQLITE) and mlflow.get_experiment_by_name(recipe.name) is None:
             # Else artifacts of all runs would lie wherever the command was started.
@@ -112,17 +125,27 @@ class _Mlflow:
         else:  # MLflow takes nothing back, and steps that are run again give the same numbers
             history = mlflow.MlflowClient().get_metric_history(run_id, "loss")
             self._known = max((metric.step for metric in history), default=0)
-        self._folder = folder
 
     def write(self, step: int, scalars: Scalars) -> None:
-        if step > self._known:
-            self._mlflow.log_metrics(dict(scalars), step=step)
+        # A validation may be made up for after a resume, when the step itself is known.
+        if step > self._known or "loss" not in scalars:
+            with self._failing():
+                self._mlflow.log_metrics(dict(scalars), step=step)
 
     def close(self) -> None:
-        for name in ("recipe.json", "best.safetensors", "best.json", "final.safetensors", "final.json"):
-            if (self._folder / name).is_file():
-                self._mlflow.log_artifact(str(self._folder / name))
-        self._mlflow.end_run()
+        with self._failing():
+            for name in ("recipe.json", "best.safetensors", "best.json", "final.safetensors", "final.json"):
+                if (self._folder / name).is_file():
+                    self._mlflow.log_artifact(str(self._folder / name))
+            self._mlflow.end_run()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """MLflow's errors, of which a lost server is one, as those that sinks may have."""
+        try:
+            yield
+        except self._mlflow.exceptions.MlflowException as error:
+            raise RuntimeError(one_line(error)) from error
 
 
 def mlflow_sink(uri: str, folder: Path, recipe: Recipe) -> Sink:
@@ -134,7 +157,7 @@ def mlflow_sink(uri: str, folder: Path, recipe: Recipe) -> Sink:
         recipe: of the run.
 
     Raises:
-        UsageError: if MLflow is not installed.
+        UsageError: if MLflow is not installed, or does not take the URI.
     """
     return _Mlflow(uri, folder, recipe)
 

@@ -8,7 +8,7 @@
             loss.backward()
         all processes agree: the mean loss, whether it is finite, whether somebody was told to stop
         clip, step, average
-        log, validate, checkpoint
+        log, checkpoint, validate
 
 What is drawn at random follows from the step (:func:`~hmtools.train.state.seed_step`), what is read from the
 position in the data, so a run that was resumed goes on as if it had never ended.

@@ -41,7 +41,7 @@ class TrainPlan:
         batch: how a step is made.
         allow_missing: only sets that are there are drawn from; the shares of the others go to them.
         epoch_size: records of an epoch, or None while it follows from sets whose size nobody knows.
-        steps_per_epoch: whole global batches of an epoch, at least 1; what is left over is drawn in no step.
+        steps_per_epoch: whole global batches of an epoch; what is left over is drawn in no step.
         steps: of the run.
         checkpoint_bytes: weights, their moving average if there is one, and Adam's moments.
         weights: the file training starts from; None: drawn weights, or a file that is not there.
@@ -99,10 +99,10 @@ def make_plan(
     epoch_size, shares = _shares(recipe, [sets[i] for i in used])
     for i, share in zip(used, shares, strict=True):
         sets[i] = sets[i].drawn(share)
-    per_epoch = None if epoch_size is None else max(1, epoch_size // batch.global_batch)
+    per_epoch = None if epoch_size is None else epoch_size // batch.global_batch
     steps = None if per_epoch is None else per_epoch * recipe.run.epochs
     if recipe.run.max_steps is not None:
-        steps = min(steps or recipe.run.max_steps, recipe.run.max_steps)
+        steps = recipe.run.max_steps if steps is None else min(steps, recipe.run.max_steps)
     weights, problem = _weights(recipe, checkpoints)
     copies = 1 + _ADAM + (recipe.optim.ema is not None)
     return TrainPlan(

@@ -235,7 +235,7 @@ class RunSpec:
             weights, gradients, moments and average, which costs time and saves memory. The outcome differs in
             last bits at most, so a run may go on the other way.
         checkpoint_every: steps between checkpoints; the last step always makes one.
-        keep_checkpoints: how many of them stay, besides the best and the last of each epoch.
+        keep_checkpoints: how many of the newest stay, besides the last of each epoch.
         log_every: steps between lines of the log.
     """
 
@@ -336,6 +336,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
     data, batch, names = recipe.data, recipe.batch, [row.name for row in recipe.data.sets]
     if recipe.model.size not in SIZES:
         yield f"model.size: expected one of {', '.join(SIZES)}, found {recipe.model.size!r}"
+    elif SIZES[recipe.model.size].from_scratch and batch.micro_batch == 1:
+        yield f"batch.micro_batch: size {recipe.model.size} normalises over a pass; take 2 people or more"
     for fault in recipe.reference_faults:
         if fault not in REFERENCE_FAULTS:
             known = ", ".join(REFERENCE_FAULTS)
@@ -346,6 +348,9 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"data.sets: {name} is there more than once"
     if data.strategy != "weights" and any(row.weight != 1 for row in data.sets):
         yield f"data.sets: weights are there, but data.strategy is {data.strategy!r}; set it to 'weights'"
+    for row in data.sets:
+        if row.weight == 0:
+            yield f"data.sets: {row.name} has weight 0; leave it out"
     if batch.global_batch % batch.micro_batch:
         yield f"batch.global_batch: {batch.global_batch} is no multiple of micro_batch, {batch.micro_batch}"
 

@@ -4,7 +4,7 @@
 
     runs/train/smplerx-h32/
       recipe.json       the resolved recipe; a folder is of one recipe
-      options.json      where and how it runs now: may change with every resume
+      options.json      where and how it runs now
       log.jsonl         numbers of the steps        events/   the same for TensorBoard
       checkpoints/      see hmtools.train.checkpoints
       best.safetensors  weights with the best validation, with their card best.json
@@ -23,6 +23,7 @@ from typing import Any
 
 from hmtools.core.atomic import write_json
 from hmtools.core.errors import HmtoolsError, RecipeError, UsageError
+from hmtools.models.weight_cards import card_path
 from hmtools.train.recipe import Recipe, read_recipe, recipe_json, write_recipe
 
 __all__ = ["RunFolder", "RunOptions"]
@@ -30,7 +31,7 @@ __all__ = ["RunFolder", "RunOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Where and how a run runs; nothing of it changes what is trained.
+    """Where and how a run runs; a resume may change all but ``sets``, ``validation`` and ``block``.
 
     Attributes:
         shards: folder of converted sets.
@@ -108,7 +109,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run took its last step."""
-        return self.final.is_file()
+        return card_path(self.final).is_file()  # written after the weights
 
     def require_own(self, recipe: Recipe) -> None:
         """Return if the folder is free, or of a run of this recipe; nothing is written.
@@ -125,10 +126,15 @@ class RunFolder:
     def prepare(self, recipe: Recipe, options: RunOptions) -> None:
         """Make the folder, or take up the one that is there, and say what its processes shall do.
 
+        A run that has begun goes on with the sets it began with and reads them in the same order, also where
+        more of its recipe's sets are converted by now.
+
         Raises:
-            UsageError: see :meth:`require_own`.
+            UsageError: see :meth:`require_own`; or if a set it began with is missing now.
         """
         self.require_own(recipe)
+        if any(self.checkpoints.glob("step-*")):
+            options = _as_begun(self.path, self.options(), options)
         there = self.path / "recipe.json"
         (self.path / ".job").mkdir(parents=True, exist_ok=True)
         write_recipe(there, recipe)
@@ -172,6 +178,16 @@ class RunFolder:
             return RunOptions(**values | lists)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RecipeError(f"{path}: cannot be read as a run's options: {error}") from error
+
+
+def _as_begun(folder: Path, begun: RunOptions, asked: RunOptions) -> RunOptions:
+    for before, now in ((begun.sets, asked.sets), (begun.validation, asked.validation)):
+        if lost := [name for name in before if name not in now]:
+            raise UsageError(
+                f"{folder}: was begun with {', '.join(lost)}, not converted now; convert it again, or choose "
+                "another --out"
+            )
+    return replace(asked, sets=begun.sets, validation=begun.validation, block=begun.block)
 
 
 def _same_recipe(folder: Path, recipe: Recipe) -> None:

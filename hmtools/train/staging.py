@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hmtools.core.atomic import AtomicFile
 from hmtools.core.errors import SchemaError
@@ -33,7 +35,7 @@ def staged(path: Path, manifest: Manifest, folder: Path) -> Path:
         folder: on a local disk; made when it is not there. Processes of one node may share it.
 
     Returns:
-        The copy; the index itself, with a warning, where the disk has no room for a copy.
+        The copy; the index itself, with a warning, where the disk has no room for a copy or refuses it.
 
     Raises:
         SchemaError: if what was read is not what the manifest describes, even when read again.
@@ -41,7 +43,15 @@ def staged(path: Path, manifest: Manifest, folder: Path) -> Path:
     facts = next((entry for entry in manifest.files if entry["name"] == INDEX), None)
     if facts is None:
         raise SchemaError(f"{path}: its manifest does not list {INDEX}; run `hmtools validate {path}`")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _shared_copy(path / INDEX, facts, folder)
+    except OSError as error:  # a quota, somebody else's folder; an index that is wrong its reader tells
+        log.warning("%s holds no copy of %s (%s): it is read in place", folder, path / INDEX, error)
+        return path / INDEX
+
+
+def _shared_copy(index: Path, facts: Mapping[str, Any], folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = folder / f"{facts['sha256']}.arrow"
     # A local disk: its locks can be relied on, and the kernel drops those of a process that dies.
     with (folder / f".{facts['sha256'][:16]}.lock").open("w") as lock:
@@ -50,14 +60,14 @@ def staged(path: Path, manifest: Manifest, folder: Path) -> Path:
             return target
         if shutil.disk_usage(folder).free < facts["nbytes"] + _SPARE:
             log.warning(
-                "%s has no room for %s (%d bytes): it is read in place", folder, path / INDEX, facts["nbytes"]
+                "%s has no room for %s (%d bytes): it is read in place", folder, index, facts["nbytes"]
             )
-            return path / INDEX
-        if _copy(path / INDEX, target, facts["sha256"]) or _copy(path / INDEX, target, facts["sha256"]):
+            return index
+        if _copy(index, target, facts["sha256"]) or _copy(index, target, facts["sha256"]):
             return target
     raise SchemaError(
-        f"{path / INDEX}: its checksum is not the one in the manifest; copy the split again, or make a new "
-        f"index with `hmtools validate {path} --rebuild-index`"
+        f"{index}: its checksum is not the one in the manifest; copy the split again, or make a new "
+        f"index with `hmtools validate {index.parent} --rebuild-index`"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +19,8 @@ from hmtools.train.options import TrainOptions
 from hmtools.train.plan import TrainPlan
 from hmtools.train.recipe import Recipe
 from hmtools.train.run_folder import RunFolder, RunOptions
+from hmtools.train.validate import require_measurable, validation_sets
+from hmtools.train.worker import open_data, steps_of
 
 __all__ = ["file_system", "run_options", "start"]
 
@@ -38,7 +42,8 @@ def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | Su
         How it ended (at once for a run that is finished), or the Slurm job that trains.
 
     Raises:
-        UsageError: if the folder is of another run, or there are not the GPUs that the plan has.
+        UsageError: if the folder is of another run, its sets do not fit the recipe, or there are not the
+            GPUs that the plan has.
         LockedError: if somebody else is writing the run, or it is on Slurm already.
         HmtoolsError: if it failed.
     """
@@ -48,11 +53,13 @@ def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | Su
         require_slurm()
     elif settings.engine == "local":
         _require_gpus(plan.batch.gpus, options.device)
+    told = run_options(plan, options)
+    _require_usable(recipe, told)
     require_not_submitted(run, cancels=options.break_lock)
     job = run.path / ".job"
     job.mkdir(parents=True, exist_ok=True)
     with acquire(job, break_lock=options.break_lock):
-        run.prepare(recipe, run_options(plan, options))
+        run.prepare(recipe, told)
         if run.finished:
             return ending_of(run)
         if settings.engine == "ray":
@@ -74,15 +81,21 @@ def run_options(plan: TrainPlan, options: TrainOptions) -> RunOptions:
         shards=str(options.shards.absolute()),
         sets=tuple(row.spec.name for row in plan.used if row.spec.name not in missing),
         validation=tuple(row.spec.name for row in plan.validation if row.spec.name not in missing),
-        weights=None if plan.weights is None else str(plan.weights),
+        weights=None if plan.weights is None else str(plan.weights.absolute()),
         accumulation=plan.batch.accumulation,
         processes=plan.batch.gpus,
         workers=_workers(plan, options),
         device="cuda" if options.device == "auto" and options.settings.engine != "local" else options.device,
-        block=remote,
-        staging=str(Path(tempfile.gettempdir()) / "hmtools-index") if remote else None,
+        block=remote and plan.recipe.data.strategy != "balance-smplerx",  # read as published
+        staging=str(Path(tempfile.gettempdir()) / f"hmtools-index-{os.getuid()}") if remote else None,
         mlflow=options.mlflow,
     )
+
+
+def _require_usable(recipe: Recipe, told: RunOptions) -> None:
+    """Open what the processes will open, before GPUs are held."""
+    steps_of(recipe, open_data(recipe, replace(told, staging=None)).epoch_size)
+    require_measurable(recipe, validation_sets(recipe, told))
 
 
 def _workers(plan: TrainPlan, options: TrainOptions) -> int:
@@ -115,7 +128,7 @@ def file_system(path: Path) -> str:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    here = path.absolute()
+    here = path.resolve()
     mounts = [line.split(" ")[1:3] for line in lines if line.count(" ") >= 3]
     holding = [(len(point), kind) for point, kind in mounts if here.is_relative_to(point)]
     return max(holding)[1] if holding else ""

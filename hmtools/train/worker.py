@@ -5,6 +5,7 @@ A run that is started again goes on from its newest checkpoint; one that is fini
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,31 +99,29 @@ def _train(run: RunFolder, recipe: Recipe, options: RunOptions, world: World, st
     bodies = bodies_for(data, world)
     spread = parallel(make_network(recipe, options.weights, bodies, world), recipe, world)
     state = TrainState(spread.network, lr=recipe.optim.lr, decay=recipe.optim.ema)
-    keeper = Keeper(run, recipe, options, world, spread, state, per_epoch, steps)
-    keeper.resume()
-    if state.step >= steps:
-        return keeper.end()
 
     def stopped() -> bool:
         return stop.received > 0 or (world.first and run.stop.exists())
 
-    spread.network.train()
-    taken = run_steps(
-        state, spread.trained, Objective(spread.trained, recipe, bodies, world),
-        _batches(data, recipe, options, world, state.step, per_epoch), world, recipe,
-        steps=steps, accumulation=options.accumulation, stopped=stopped,
-    )  # fmt: skip
-    try:
-        for step in taken:
-            keeper.after(step)
-            if step.stop:
-                break
-    except LossIsNotFiniteError as error:
-        name = f"not-finite-{error.step:09d}-rank{world.rank:04d}.json"
-        write_json(run.path / name, {"step": error.step, "keys": error.keys, "problem": str(error)})
-        log.error("the keys of its records are in %s", run.path / name)
-        raise
-    return keeper.end()
+    with contextlib.closing(Keeper(run, recipe, options, world, spread, state, per_epoch, steps)) as keeper:
+        keeper.resume()
+        spread.network.train()
+        taken = run_steps(
+            state, spread.trained, Objective(spread.trained, recipe, bodies, world),
+            _batches(data, recipe, options, world, state.step, per_epoch), world, recipe,
+            steps=steps, accumulation=options.accumulation, stopped=stopped,
+        )  # fmt: skip
+        try:
+            for step in taken:  # none, if the last one was taken before
+                keeper.after(step)
+                if step.stop:
+                    break
+        except LossIsNotFiniteError as error:
+            name = f"not-finite-{error.step:09d}-rank{world.rank:04d}.json"
+            write_json(run.path / name, {"step": error.step, "keys": error.keys, "problem": str(error)})
+            log.error("the keys of its records are in %s", run.path / name)
+            raise
+        return keeper.end()
 
 
 def _batches(

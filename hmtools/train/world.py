@@ -75,6 +75,8 @@ class World:
 def joined(device: str = "auto") -> Iterator[World]:
     """Join the processes that a launcher started, and leave them at the end.
 
+    After an error nobody says goodbye: the others may wait in an exchange, and NCCL would wait for them.
+
     Args:
         device: ``auto`` (a GPU where there is one), ``cuda`` or ``cpu``.
 
@@ -95,18 +97,16 @@ def joined(device: str = "auto") -> Iterator[World]:
     ours = size > 1 and not distributed.is_initialized()  # Ray Train makes the group itself
     if ours:
         _meet("nccl" if world.device.type == "cuda" else "gloo")
-    try:
-        yield world
-    finally:
-        if ours:
-            distributed.destroy_process_group()
+    yield world
+    if ours:
+        distributed.destroy_process_group()
 
 
 def _meet(backend: str) -> None:
     address = f"{os.environ['MASTER_ADDR']} port {os.environ['MASTER_PORT']}"
     try:
         distributed.init_process_group(backend, timeout=_PATIENCE)
-    except distributed.DistNetworkError as error:
+    except (distributed.DistNetworkError, distributed.DistStoreError) as error:
         why = "that port is taken there" if "EADDRINUSE" in str(error) else one_line(error)
         raise UsageError(
             f"the processes of the training cannot meet at {address}: {why}; start it again, or export "

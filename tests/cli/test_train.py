@@ -63,7 +63,8 @@ def test_a_plan_of_the_default_needs_nothing(capsys: pytest.CaptureFixture[str])
     assert "bedlam/training no converter in this version 951,100 (SMPLer-X) 5 190,220 140,625" in lines
     assert "global batch 256 = 16 gpus x 16 x accumulation 1" in lines
     assert "17,578 steps an epoch, 10 epochs, 175,780 steps" in lines
-    assert "checkpoint of 7.9 GB for 661,827,096 weights, every 1,000 steps; 3 are kept" in lines
+    kept = "3 are kept, and the last of each epoch"
+    assert f"checkpoint of 7.9 GB for 661,827,096 weights, every 1,000 steps; {kept}" in lines
     assert "get them at https://github.com/ViTAE-Transformer/ViTPose (Apache-2.0)" in lines
     assert lines[-1] == "Nothing was started."
     assert not list(Path().iterdir())
@@ -100,7 +101,7 @@ def test_a_start_without_shards_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, started: list[tuple[Recipe, TrainPlan, TrainOptions]]
 ) -> None:
     pretend_converted(Path("shards"), "agora/train", 3000)
-    monkeypatch.setattr(sys, "argv", ["/bin/hmtools", "train", "smplerx/h5", "--gpus", "16"])
+    monkeypatch.setattr(sys, "argv", ["/bin/hmtools", "train", "smplerx/h5", "--gpus", "16", "--break-lock"])
     said = refused(LayoutError, lambda: train("smplerx/h5", gpus=16))
     assert "  hmtools convert mscoco --split train2017\n" in said
     assert "  hmtools train smplerx/h5 --gpus 16 --allow-missing\n" in said

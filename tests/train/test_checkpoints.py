@@ -81,6 +81,15 @@ def test_without_a_good_one_nothing_is_trained_anew(folder: Checkpoints) -> None
         folder.latest()
 
 
+def test_one_that_was_passed_over_takes_no_place(folder: Checkpoints) -> None:
+    folder.keep = 1
+    save(folder, 10)
+    (folder.paths()[0] / "weights.safetensors").unlink()
+    save(folder, 6, 7)  # as after a resume from an older one
+    assert [path.name for path in folder.paths()] == ["step-000000010", "step-000000007"]
+    assert folder.at(7).step == 7
+
+
 @pytest.mark.parametrize("change", [{"format": 9}, {"sha256": {"../weights.safetensors": "0"}}])
 def test_foreign_content_is_refused(folder: Checkpoints, change: dict[str, Any]) -> None:
     save(folder, 1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +67,24 @@ def test_a_lost_worker_costs_the_steps_since_the_last_checkpoint(
     whole = run_of(tmp_path, "whole", small_shards)
     assert run_local(whole).finished
     require_same(taken(folder), taken(whole))
+
+
+def test_a_stop_of_the_driver_reaches_the_workers(
+    tmp_path: Path, small_shards: Path, two_nodes: TwoNodes
+) -> None:
+    folder, deadline = run_of(tmp_path, "stopped", small_shards), time.monotonic() + 120
+
+    def stop() -> None:
+        while (3, 1) not in taken(folder) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    ending = run_ray(folder, two_nodes.address, pause=1.0)
+    assert 3 < ending.step < STEPS
+    assert max(taken(folder)) == (ending.step, 1)
+    assert run_ray(run_of(tmp_path, "stopped", small_shards), two_nodes.address).finished
+    assert len(taken(folder)) == 2 * STEPS
 
 
 def test_an_error_is_not_tried_again(tmp_path: Path, small_shards: Path, two_nodes: TwoNodes) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 
 from hmtools.core.errors import UsageError
 from hmtools.core.image import ImageError
+from hmtools.engine.worker import STOP_SIGNALS
 from hmtools.train.loader import TrainData, TrainSource, loader, positions_of
 from tests.train.written_splits import write_boxes
 
@@ -68,6 +71,18 @@ def test_loading_leaves_torch_s_generator_alone(data: TrainData) -> None:
     keys(data)
     next(iter(loader(data, epoch=0, batch=4, workers=1)))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_stop_of_the_whole_group_leaves_workers_at_work(data: TrainData) -> None:
+    before = {child.pid for child in multiprocessing.active_children()}
+    batches = loader(data, epoch=0, batch=4, workers=1)
+    found = [next(batches)]
+    (worker,) = (child.pid for child in multiprocessing.active_children() if child.pid not in before)
+    assert worker is not None
+    for number in STOP_SIGNALS:
+        os.kill(worker, number)
+    found += batches
+    assert len(found) == 16
 
 
 def test_errors_of_workers_arrive_whole(tmp_path: Path) -> None:

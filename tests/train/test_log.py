@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import struct
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from hmtools.core.errors import UsageError
 from hmtools.train.log import Scalars, TrainLog, jsonl_sink, mlflow_sink, read_log, tensorboard_sink
 from hmtools.train.recipe import write_recipe
 from tests.train.toy_recipe import toy_recipe
@@ -69,6 +74,47 @@ def test_a_sink_that_fails_is_dropped_and_named(tmp_path: Path, caplog: pytest.L
     log.close()
     assert [row["step"] for row in read_log(path)] == [1, 2]
     assert caplog.text.count("no space left") == 1
+
+
+class GoneError(Exception):
+    pass
+
+
+def fake_mlflow(monkeypatch: pytest.MonkeyPatch, *, lost: set[str]) -> None:
+    """An MLflow whose server is lost for some calls."""
+
+    def call(name: str) -> Callable[..., Any]:
+        def answer(*_: Any, **__: Any) -> Any:
+            if name in lost:
+                raise GoneError(f"{name}: no answer")
+            return SimpleNamespace(info=SimpleNamespace(run_id="1"))
+
+        return answer
+
+    names = ("set_tracking_uri", "set_experiment", "start_run", "log_params", "log_metrics", "log_artifact")
+    module = SimpleNamespace(
+        exceptions=SimpleNamespace(MlflowException=GoneError),
+        **{name: call(name) for name in (*names, "end_run")},
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+
+
+def test_a_tracking_server_that_is_lost_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for lost, said in (("log_metrics", "no longer gets numbers"), ("end_run", "does not have everything")):
+        fake_mlflow(monkeypatch, lost={lost})
+        (tmp_path / lost).mkdir()
+        log = TrainLog([mlflow_sink("http://lost", tmp_path / lost, toy_recipe())])
+        log.write(1, {"loss": 1.0})
+        log.close()
+        assert f"{said}: GoneError: {lost}: no answer" in caplog.text
+
+
+def test_a_tracking_uri_that_is_refused_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_mlflow(monkeypatch, lost={"set_experiment"})
+    with pytest.raises(UsageError, match=r"--mlflow \./mlruns: MLflow refuses it: GoneError: set_experiment"):
+        mlflow_sink("./mlruns", tmp_path, toy_recipe())
 
 
 @pytest.mark.slow

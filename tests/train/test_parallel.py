@@ -93,7 +93,7 @@ def recipe(way: str, *changes: str, steps: int) -> Recipe:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_smplerx_trains_in_pieces(precision: str, tmp_path: Path, small_shards: Path) -> None:
     changes = (
-        "batch.micro_batch=1", "model.activation_checkpointing=true", f"run.precision={precision}",
+        "batch.global_batch=8", "model.activation_checkpointing=true", f"run.precision={precision}",
         'validate.sets=[{"dataset": "ehf", "split": "test"}]', "validate.every=5",
     )  # fmt: skip
     runs = [

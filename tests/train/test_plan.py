@@ -48,6 +48,8 @@ def test_nothing_is_converted(tmp_path: Path) -> None:
     assert plan(tmp_path, "optim.ema=0.99").checkpoint_bytes == 661_827_096 * 4 * 4
     assert plan(tmp_path, "run.max_steps=7").steps == 7
     assert plan(tmp_path, "run.max_steps=70").steps == 30
+    small = plan(tmp_path, "data.epoch_size=255", "run.max_steps=7")
+    assert (small.steps_per_epoch, small.steps) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,16 @@ def test_use_chooses_and_orders() -> None:
             "weights are there, but data.strategy is 'balance'; set it to 'weights'",
         ),
         (
+            {"data": {"strategy": "weights", "sets": {"a": {"split": "x", "weight": 0}}}},
+            "data.sets: a/x has weight 0; leave it out",
+        ),
+        (
             {"batch": {"global_batch": 20, "micro_batch": 8}},
             "batch.global_batch: 20 is no multiple of micro_batch",
+        ),
+        (
+            {"batch": {"global_batch": 20, "micro_batch": 1}},
+            "batch.micro_batch: size tiny normalises over a pass; take 2 people or more",
         ),
         (
             {"reference_faults": ["face_eye"]},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hmtools.core.errors import RecipeError, UsageError
+from hmtools.models.weight_cards import card_path
 from hmtools.train.run_folder import RunFolder, RunOptions
 from tests.train.toy_recipe import toy_recipe
 
@@ -31,6 +32,28 @@ def test_options_may_change_and_the_recipe_may_not(tmp_path: Path) -> None:
     assert not run.stop.exists()  # it told the processes of before
     with pytest.raises(UsageError, match="its optim, run differ"):
         run.prepare(toy_recipe(lr=0.5, seed=1), OPTIONS)
+
+
+def test_a_run_goes_on_with_the_sets_it_began_with(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.prepare(toy_recipe(), OPTIONS)
+    more = replace(OPTIONS, sets=("agora/train", *OPTIONS.sets), validation=("ehf/test",), block=True)
+    run.prepare(toy_recipe(), more)  # nothing was trained yet
+    assert run.options() == more
+    (run.checkpoints / "step-000000005").mkdir(parents=True)
+    run.prepare(toy_recipe(), replace(more, sets=(*more.sets, "mpii/train"), block=False, workers=3))
+    assert run.options() == replace(more, workers=3)
+    with pytest.raises(UsageError, match="was begun with agora/train, not converted now"):
+        run.prepare(toy_recipe(), replace(more, sets=OPTIONS.sets))
+    assert run.options() == replace(more, workers=3)
+
+
+def test_a_run_is_finished_when_its_weights_have_their_card(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.final.touch()
+    assert not run.finished
+    card_path(run.final).touch()
+    assert run.finished
 
 
 def test_a_run_may_go_on_in_pieces(tmp_path: Path) -> None:

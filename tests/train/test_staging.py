@@ -50,6 +50,14 @@ def test_what_is_not_the_index_is_refused(split: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "local").glob("*.tmp"))
 
 
+def test_a_folder_of_somebody_else_is_no_obstacle(
+    split: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "local").touch()
+    assert staged(split, read_manifest(split), tmp_path / "local") == split / "index.arrow"
+    assert "it is read in place" in caplog.text
+
+
 def test_a_full_disk_is_no_obstacle(
     split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 import torch
 
 from hmtools.core.errors import UsageError
+from hmtools.train import world as world_module
 from hmtools.train.launch_local import environment
 from hmtools.train.world import World, joined
 
@@ -44,6 +46,19 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="process 1 of this node needs a GPU"), joined("cuda"):
         pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_after_an_error_nobody_waits_for_the_others(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(world_module, "_meet", lambda _: None)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: left.append("left"))
+    for name, value in environment(0, 2, 0, "127.0.0.1", 1).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="a bug") if fails else contextlib.nullcontext(), joined("cpu"):
+        if fails:
+            raise ValueError("a bug")
+    assert left == ([] if fails else ["left"])
 
 
 def test_a_world_says_who_writes() -> None:
