@@ -9,5 +9,5 @@ data = dict(strategy="concat", sets=dict(mscoco=dict(split="train2017", query="n
 loss = dict(bbox=0.0, joint_img=10.0, smplx_joint_img=10.0)
 batch = dict(global_batch=16, micro_batch=8)
 optim = dict(ema=0.99)
-run = dict(epochs=15, precision="fp32", checkpoint_every=500, log_every=50)
+run = dict(epochs=10, precision="fp32", checkpoint_every=500, log_every=50)
 validate = dict(every=600, sets=[dict(dataset="mscoco", split="train2017", every=16)])
