@@ -207,3 +207,11 @@ hmtools.cli.app.main()
     )
     assert done.returncode == 0, done.stderr
     assert "convert" in done.stdout
+
+
+@pytest.mark.xdist_group("alone")
+def test_tests_of_a_group_stay_together(request: pytest.FixtureRequest) -> None:
+    """Two Slurm clusters, or a stand-in body built twice, would cost minutes and say nothing."""
+    several = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0") != "0"
+    spread = request.config.getoption("loadgroup", False)
+    assert request.node.nodeid.endswith("@alone") or not (several and spread)
