@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from hmtools.bench.charts import Estimate, Group, groups
@@ -23,7 +21,8 @@ from hmtools.bench.results import Run
 from hmtools.bench.sections import LOOKS, Section, section, signed
 from hmtools.bench.summary import DERIVED, WARNING, Cell, Line, Summary, number, remarks, summarise
 from hmtools.core.atomic import write_bytes
-from hmtools.viz.page import csp_hash
+from hmtools.core.log import format_count
+from hmtools.viz.page import page_template
 
 __all__ = ["write_page"]
 
@@ -31,6 +30,7 @@ _DERIVED = (
     "Some results were measured on other rows than the official test set (hmtools bench doctor says how). "
     "They are not comparable with published figures."
 )
+_WORDS = ("anchor", "metric", "unit", "facts", "heads", "stats", "few")  # of a section, shown as they are
 _FOOTNOTES = (
     "95 % intervals: bootstrap over samples, 1000 seeded resamples. Frames of one video resemble each other: "
     "over videos the true uncertainty is larger.",
@@ -73,9 +73,10 @@ def write_page(runs: Sequence[Run], out: Path, *, pictures: Pictures | None = No
     anchors = [f"set-{i}" for i in range(len(primary))]
     pairs = zip(primary, anchors, strict=True)
     sections = [section(runs, line, anchor) for line, anchor in pairs if line.setting[1] != MPE]
-    html = _template().render(
+    html = page_template("hmtools.bench", "report.html").render(
         title=_title(runs),
-        subtitle=f"hmtools report: {_count(len(sections), 'test set')}, {_count(len(runs), 'model')}",
+        subtitle=f"hmtools report: {format_count(len(sections), 'test set')}, "
+        f"{format_count(len(runs), 'model')}",
         standin=WARNING.partition(". ")[2] if summary.standin else "",
         derived=_DERIVED if any(DERIVED in c.marks for line in primary for c in line.cells if c) else "",
         verdict=_verdict(primary, sections, summary),
@@ -92,21 +93,8 @@ def write_page(runs: Sequence[Run], out: Path, *, pictures: Pictures | None = No
     return out
 
 
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hmtools.bench"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["csp_hash"] = csp_hash
-    return environment.get_template("report.html")
-
-
 def _looks(runs: int) -> list[str]:
     return [LOOKS[i % len(LOOKS)] for i in range(runs)]
-
-
-def _count(number_: int, word: str) -> str:
-    return f"{number_} {word}" + "s" * (number_ != 1)
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -209,7 +197,8 @@ def _forest(primary: Sequence[Line], runs: int) -> Any:
     words = "Dots: means. Lines: 95 % intervals."
     if any(row.published for row in rows):
         words += " Grey ticks: published models, same protocol."
-    return groups("Beside each other", words, rows, _looks(runs), "mm", pitch=50.0)
+    title = "Beside each other" if runs > 1 else "Overview"
+    return groups(title, words, rows, _looks(runs), "mm", pitch=50.0)
 
 
 def _named(line: Line, primary: Sequence[Line]) -> str:
@@ -240,7 +229,7 @@ def _drawn(
         blocks = [block(c.title, c.choices, looks, each.unit, draw) for c in each.chosen]
         shown.append(
             {
-                **{name: getattr(each, name) for name in ("anchor", "metric", "unit", "facts", "stats")},
+                **{name: getattr(each, name) for name in _WORDS},
                 "title": _named(line, primary),
                 "missing": each.missing,
                 "versus": each.versus,

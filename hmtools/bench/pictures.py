@@ -30,19 +30,21 @@ if TYPE_CHECKING:
     from hmtools.bench.bodies import BenchBodies
     from hmtools.bodies.model import Gender
 
-__all__ = ["SIDE", "Pictures", "reduced"]
+__all__ = ["RUN_COLOURS", "SIDE", "Pictures", "reduced"]
 
 SIDE = 288
 """Longest side of a picture, pixels."""
 
-_COLOURS = (
-    (150, 190, 245),
-    (250, 178, 104),
-    (140, 214, 172),
-    (236, 160, 214),
-    (192, 182, 250),
-    (228, 212, 120),
+RUN_COLOURS: tuple[tuple[int, int, int], ...] = (
+    (40, 126, 255),
+    (255, 112, 16),
+    (20, 200, 130),
+    (232, 66, 188),
+    (130, 96, 255),
+    (214, 190, 0),
 )
+"""RGB of the bodies of each run: the hues of its name on the page, as vivid as other predictions are."""
+
 _TRUE = (222, 222, 216)
 _PARTS = (
     *(
@@ -141,7 +143,7 @@ class _Drawing:
         if person is None:
             return None, "prediction not at hand"
         try:
-            return _overlay(person, image, tile.affine, shards, _COLOURS[run % len(_COLOURS)]), ""
+            return _overlay(person, image, tile.affine, shards, RUN_COLOURS[run % len(RUN_COLOURS)]), ""
         except HmtoolsError as error:
             return None, str(error)
 

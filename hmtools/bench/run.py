@@ -8,6 +8,7 @@ protocol, or because there is no truth), with the reason.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from hmtools.bench.compare import Comparison, Span
 from hmtools.bench.doctor import Diagnosis, diagnose
 from hmtools.bench.image_comparison import ImageComparison
 from hmtools.bench.pairs import Place
+from hmtools.bench.predicted_on import other_shards
 from hmtools.bench.protocols.base import Protocol
 from hmtools.bench.published import MPE
 from hmtools.bench.results import PER_SAMPLE, REPORT
@@ -35,6 +37,8 @@ from hmtools.shards.reader import Shards
 
 __all__ = ["BATCH", "BenchResult", "bench", "chosen_rows", "mean_primary_error", "open_testset"]
 
+log = logging.getLogger(__name__)
+
 BATCH = 64
 """People compared at once: 8 MB of SMPL-X meshes, and as much again of what they are compared with."""
 
@@ -45,6 +49,7 @@ _IGNORED = {
     "ambiguous": "of an image with several people, without saying which",
     "empty": "without a body",
 }
+_ELSEWHERE = "predicted on other shards than these"  # without their folders: reports are given away
 _NEIGHBOURS = 1  # frames before and after a row that metrics of motion look at
 
 
@@ -85,9 +90,10 @@ def open_testset(protocol: type[Protocol], root: Path) -> list[Shards]:
             missing.append(split)
     if missing:
         wanted = " ".join(f"--split {split}" for split in missing)
+        named = f"{' and '.join(missing)} split{'s' * (len(missing) > 1)}"
         raise LayoutError(
-            f"{protocol.title}: no finished {' and '.join(f'{protocol.dataset}/{s}' for s in missing)} below "
-            f"{root}; run `hmtools convert {protocol.dataset} {wanted}`, or say where it is with --shards"
+            f"{protocol.names[0]} ({named}): not converted, or not finished, below {root}; run `hmtools "
+            f"convert {protocol.dataset} {wanted}`, or say where it is with --shards"
         )
     return found
 
@@ -162,6 +168,9 @@ def bench(
     families = {protocol.body, protocol.predicted, protocol.truth.family}
     bodies = bodies_of([own.manifest for own in shards], families, device=device, settings=settings)
     remark = check_prediction_body(source.facts, bodies)
+    elsewhere = other_shards(source.facts.get("predicted_on", ()), shards)
+    if elsewhere:
+        log.warning("%s", elsewhere)
     _make_folder(out)
     comparison = (ImageComparison if protocol.per_image else Comparison)(protocol, source, bodies)
     joints = protocol.measure.joints if protocol.measure else ()
@@ -173,6 +182,7 @@ def bench(
                     advance(span.last - span.first)
     diagnoses = [diagnose(own, protocol) for own in shards]
     notes = [*_notes(diagnoses, source, comparison), *([remark] if remark else [])]
+    notes += [_ELSEWHERE] if elsewhere else []
     facts = RunFacts(
         protocol=protocol.id,
         testset=protocol.testset,

@@ -19,18 +19,22 @@ from hmtools.bench.summary import Line, number
 from hmtools.bench.versus import Pairing, pair
 from hmtools.humandata.reports import METRICS
 
-__all__ = ["LOOKS", "Chosen", "Section", "StatRow", "Versus", "section", "signed"]
+__all__ = ["FEWEST", "LOOKS", "Chosen", "Section", "StatRow", "Versus", "section", "signed"]
 
 LOOKS: tuple[str, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 """Class of the colour of each run; later runs begin again."""
 
+FEWEST = 20
+"""Samples from which on percentiles and the shape of a distribution say something."""
 
+_HEADS = ("n", "missing", "invalid", "mean", "median", "90 %", "99 %", "largest")
+_PERCENTILES = ("90 %", "99 %")
 _HAND_JOINTS = ("hand_wrist", "thumb", "index", "middle", "ring", "pinky")
 
 
 @dataclass(frozen=True, slots=True)
 class StatRow:
-    """Figures of one run as words: n, missing, invalid, mean, median, 90 %, 99 %, largest."""
+    """Figures of one run as words, in the order of the section's heads."""
 
     label: str
     look: str
@@ -74,7 +78,9 @@ class Section:
         metric: primary metric in words.
         unit: of it.
         facts: small print under the heading.
+        heads: of the columns of the figures.
         stats: figures per run.
+        few: a sentence where no run has :data:`FEWEST` samples, and less is shown for that.
         missing: a sentence where there are no samples to draw from.
         versus: every other run against the first.
         charts: in their order.
@@ -86,7 +92,9 @@ class Section:
     metric: str
     unit: str
     facts: Mapping[str, str]
+    heads: tuple[str, ...]
     stats: tuple[StatRow, ...]
+    few: str
     missing: str
     versus: tuple[Versus, ...]
     charts: tuple[Chart, ...]
@@ -111,6 +119,8 @@ def section(runs: Sequence[Run], line: Line, anchor: str) -> Section:
     joints = [None if p is None else joint_errors(p, protocol=protocol, testset=testset) for p in paths]
     labels = [run.label for run in runs]
     against = _versus(samples, labels, line)
+    few = max((len(_finite(one, line.metric)) for one in samples if one is not None), default=0) < FEWEST
+    heads = tuple(head for head in _HEADS if not (few and head in _PERCENTILES))
     lost = [label for label, one in zip(labels, samples, strict=True) if one is None]
     return Section(
         anchor=anchor,
@@ -118,11 +128,13 @@ def section(runs: Sequence[Run], line: Line, anchor: str) -> Section:
         metric=line.title,
         unit=line.unit,
         facts=_facts(runs, primary),
+        heads=heads,
         stats=tuple(
-            _stats(one, label, look, line)
+            _stats(one, label, look, line, heads)
             for one, label, look in zip(samples, labels, looks, strict=True)
             if one is not None
         ),
+        few=f"No percentiles and no distribution of fewer than {FEWEST} samples." * few,
         missing=f"No per_sample.parquet with this set beside the report of {', '.join(lost)}."
         if lost
         else "",
@@ -171,14 +183,15 @@ def _primary(run: Run, setting: Setting, metric: str) -> Mapping[str, Any] | Non
     return next((row for row in run.rows if tuple(row[name] for name in names) == wanted), None)
 
 
-def _stats(samples: Samples, label: str, look: str, line: Line) -> StatRow:
+def _stats(samples: Samples, label: str, look: str, line: Line, heads: Sequence[str]) -> StatRow:
     values = _finite(samples, line.metric)
     figures = (
         [values.mean(), *np.percentile(values, [50, 90, 99]), values.max()] if len(values) else [None] * 5
     )
     counts = [len(values), *(int((samples.status == state).sum()) for state in ("missing", "invalid"))]
     shown = [number(None if figure is None else float(figure), line.unit) for figure in figures]
-    return StatRow(label, look, (*map(str, counts), *shown))
+    words = dict(zip(_HEADS, (*map(str, counts), *shown), strict=True))
+    return StatRow(label, look, tuple(words[head] for head in heads))
 
 
 def _finite(samples: Samples, metric: str) -> Any:
@@ -226,7 +239,8 @@ def _charts(
     drawn = [one for one in series if one is not None and len(one.values)]
     if not drawn:
         return []
-    charts = [histogram(drawn, line.unit), cumulative(drawn, line.unit)]
+    many = max(len(one.values) for one in drawn) >= FEWEST
+    charts = [histogram(drawn, line.unit), cumulative(drawn, line.unit)] if many else []
     for versus in against:
         pairs = [
             Series(label=labels[i], look=looks[i], values=values, expected=len(values))
@@ -236,14 +250,16 @@ def _charts(
     sequences, count = by_sequence(samples, line.metric)
     worst = f" The worst {MOST_SEQUENCES} of {count}." if count > len(sequences) else ""
     error = f"Mean {line.title}"
+    by_part = [
+        (title, "Mean error of each joint, aligned as the protocol does.", rows)
+        for title, rows in _parts(by_joint(joints))
+    ]
     sliced: list[tuple[str, str, list[Group]]] = [
-        *(
-            (title, "Mean error of each joint, aligned as the protocol does.", rows)
-            for title, rows in _parts(by_joint(joints))
-        ),
+        *by_part[:1],
         ("By occlusion", f"{error} by the occluded share of the person.", by_occlusion(samples, line.metric)),
         ("By box size", f"{error} by the long side of the person's box.", by_box_size(samples, line.metric)),
         ("By sequence", f"{error}, worst first.{worst}", sequences),
+        *by_part[1:],  # hands last: the tall charts then fill the last columns of the page
     ]
     charts += [groups(title, words, rows, looks, line.unit) for title, words, rows in sliced if rows]
     return charts

@@ -9,6 +9,7 @@ from typing import Any
 from hmtools.bench.aggregate import ALL
 from hmtools.bench.published import MPE, MPE_SETS, RECALLED, TITLES, Figure, figures
 from hmtools.bench.results import Run, Setting
+from hmtools.core.log import format_count
 from hmtools.humandata.reports import METRICS
 
 __all__ = [
@@ -168,16 +169,31 @@ def remarks(summary: Summary) -> list[str]:
         said.append(f"r: published figure {RECALLED}")
     if "H32*" in summary.published:
         said.append("H32*: the updated weights")
-    notes: dict[tuple[str, str], dict[str, None]] = {}
-    for line in summary.lines:
-        for label, cell in zip(summary.labels, line.cells, strict=True):
-            note = "" if cell is None else _own(cell.note)
-            if note and line.primary:
-                notes.setdefault((line.testset, note), {})[label] = None
-            if cell is not None and cell.n_missing and line.primary and line.setting[1] != MPE:
-                lost = f"{cell.n_missing} samples have no usable prediction"
-                notes.setdefault((line.testset, lost), {})[label] = None
-    return said + [f"{where}, {', '.join(labels)}: {note}" for (where, note), labels in notes.items()]
+    return said + _notes([line for line in summary.lines if line.primary], summary.labels)
+
+
+def _notes(lines: Sequence[Line], labels: Sequence[str]) -> list[str]:
+    """Notes with the test sets and the runs that they are of; a single run needs no name.
+
+    Test sets share a note, but not a number of samples, which would read as one of all of them.
+    """
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    counted = set[str]()
+    for line in lines:
+        for label, cell in zip(labels, line.cells, strict=True):
+            if cell is None:
+                continue
+            if note := _own(cell.note):
+                found.setdefault((line.testset, note), {})[label] = None
+            if cell.n_missing and line.setting[1] != MPE:
+                lost = f"{format_count(cell.n_missing, 'sample has', 'samples have')} no usable prediction"
+                counted.add(lost)
+                found.setdefault((line.testset, lost), {})[label] = None
+    alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    for (testset, note), runs in found.items():
+        named = tuple(runs) if len(labels) > 1 else ()
+        alike.setdefault((note, named, testset * (note in counted)), []).append(testset)
+    return [f"{', '.join((*sets, *named))}: {note}" for (note, named, _), sets in alike.items()]
 
 
 def _own(note: str) -> str:

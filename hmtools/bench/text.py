@@ -6,9 +6,11 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from hmtools.bench.published import MPE
 from hmtools.bench.results import Run
-from hmtools.bench.summary import WARNING, Cell, Line, Summary, number, remarks
+from hmtools.bench.summary import WARNING, Cell, Line, Summary, is_lower_better, number, remarks
 from hmtools.humandata.reports import report_schema
 
 __all__ = ["as_csv", "as_latex", "as_markdown", "escape_latex", "escape_markdown"]
@@ -57,25 +59,56 @@ def as_markdown(summary: Summary) -> str:
 
 
 def as_latex(summary: Summary) -> str:
-    """A ``table`` for the package booktabs, without intervals: they seldom fit a column."""
-    heads = ["Test set", "Metric", "$n$", *map(escape_latex, summary.labels + summary.published)]
-    columns = "ll" + "r" * (len(heads) - 2)
+    """A ``table`` for the package booktabs as papers have it: a row per model, a column per test set.
+
+    Columns hold the primary metric alone, without intervals: they seldom fit. Published models come first.
+    """
+    columns = [line for line in summary.lines if line.primary] or list(summary.lines)
+    columns.sort(key=lambda line: line.setting[1] == MPE)  # the mean stands last
     lines = [f"% {WARNING}"] if summary.standin else []
-    lines += [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    lines += [" & ".join(heads) + r" \\", r"\midrule"]
-    for line in summary.lines:
-        unit = f" ({escape_latex(line.unit)})" if line.unit else ""
-        words = [escape_latex(line.testset), escape_latex(line.title) + unit, escape_latex(line.n)]
-        figures = [_latex_cell(cell, line.unit) for cell in line.cells]
-        figures += [_published(line, i, "{}$^{{r}}$") for i in range(len(summary.published))]
-        lines.append(" & ".join([*words, *figures]) + r" \\")
-    protocols = ", ".join(dict.fromkeys(line.setting[0] for line in summary.lines))
-    said = [f"Protocol {protocols}.", *(f"{text}." for text in remarks(summary))]
-    if summary.standin:
-        said.insert(0, WARNING)
-    caption = " ".join(escape_latex(text) for text in said)
+    lines += [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
+    lines += [*_latex_heads(columns), r"\midrule"]
+    published = [
+        [title, *(_published(line, i, "{}$^{{r}}$") for line in columns)]
+        for i, title in enumerate(summary.published)
+        if any(line.published[i] is not None for line in columns)
+    ]
+    lines += [_latex_row(row) for row in published] + [r"\midrule"] * bool(published)
+    for i, label in enumerate(summary.labels):
+        lines.append(_latex_row([label, *(_latex_cell(line.cells[i], line.unit) for line in columns)]))
+    caption = " ".join(escape_latex(text) for text in _caption(summary, columns, bool(published)))
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    """A row whose first cell is a name."""
+    return " & ".join([escape_latex(cells[0]), *cells[1:]]) + r" \\"
+
+
+def _latex_heads(columns: Sequence[Line]) -> list[str]:
+    """Test sets, below them their metrics, and what tells columns of one test set apart."""
+    several = len({line.unit for line in columns}) > 1
+    metrics = [
+        ("" if line.setting[1] == MPE else line.title) + f" ({line.unit})" * bool(several and line.unit)
+        for line in columns
+    ]
+    rows = [["Model", *(line.testset for line in columns)], ["", *metrics]]
+    if len({line.testset for line in columns}) < len(columns):
+        rows.append(["", *(", ".join((line.setting[0], line.setting[2])) for line in columns)])
+    return [_latex_row([row[0], *map(escape_latex, row[1:])]) for row in rows]
+
+
+def _caption(summary: Summary, columns: Sequence[Line], published: bool) -> list[str]:
+    units = {line.unit for line in columns}
+    unit = f" in {units.pop()}" if len(units) == 1 and all(units) else ""
+    lower = ", lower is better" if all(is_lower_better(line.metric) for line in columns) else ""
+    protocols = ", ".join(dict.fromkeys(line.setting[0] for line in columns))
+    said = [WARNING] if summary.standin else []
+    said.append(f"Primary metric of each test set{unit}{lower}. Protocol {protocols}.")
+    said += ["MPE: mean of the test sets."] * any(line.setting[1] == MPE for line in columns)
+    said += ["Above the rule: published figures of the same protocol."] * published
+    return said + [f"{text}." for text in remarks(replace(summary, lines=tuple(columns)))]
 
 
 def as_csv(runs: Sequence[Run]) -> str:

@@ -12,9 +12,10 @@ __all__ = ["agora_submission"]
 
 def agora_submission(
     predictions: Annotated[
-        Path, typer.Argument(help="Our predictions: a parquet file, or a folder of them.")
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="Our predictions: a parquet file, or a folder of them."),
     ],
-    out: Annotated[Path, typer.Option(help="The zip to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The zip to write.")],
 ) -> None:
     """Write predictions as AGORA's evaluation server takes them, and check them by its rules.
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from hmtools.cli.usage import PlainCommand, PlainGroup
 from hmtools.core.errors import HmtoolsError
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -26,7 +27,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "convert": ("hmtools.cli.convert", "Turn an official download into shards."),
         "derive": ("hmtools.cli.derive", "Fill joints and boxes once body models are there."),
         "synth": ("hmtools.cli.synth", "Make a small synthetic dataset in its official layout."),
-        "demo": ("hmtools.cli.demo", "Make, convert, check and show a tiny dataset."),
+        "demo": ("hmtools.cli.demo", "The whole chain on synthetic data, in minutes."),
     },
     "Train": {
         "train": ("hmtools.cli.train", "Train a model by a recipe, or show what that would do."),
@@ -41,11 +42,13 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "inspect": ("hmtools.cli.inspect", "What shards hold, in numbers."),
         "view": ("hmtools.cli.view", "A page of pictures with boxes and skeletons."),
         "validate": ("hmtools.cli.validate", "Check everything shards claim."),
-        "jobs": ("hmtools.cli.jobs", "State of running and past jobs, and their failures."),
     },
     "Benchmarks": {
         "bench": ("hmtools.cli.bench", "Predictions against a test set, by a named protocol."),
         "report": ("hmtools.cli.report", "Results beside each other and beside published ones."),
+    },
+    "Cluster": {
+        "jobs": ("hmtools.cli.jobs", "State of running and past jobs, and their failures."),
     },
     "Set-up": {
         "body": ("hmtools.cli.body", "Body-model files: found, checked, cleaned; a free stand-in."),
@@ -76,13 +79,13 @@ class _LazyCommand(TyperCommand):
         real = typer.Typer(add_completion=False, **_PLAIN)
         if below:
             alone = bool(getattr(module, "RUNS_ALONE", False))
-            real.callback(context_settings=_CONTEXT, no_args_is_help=True, invoke_without_command=alone)(
-                function
-            )
+            real.callback(
+                cls=PlainGroup, context_settings=_CONTEXT, no_args_is_help=True, invoke_without_command=alone
+            )(function)
             for name, subcommand in below.items():
-                real.command(name, context_settings=_CONTEXT)(subcommand)
+                real.command(name, cls=PlainCommand, context_settings=_CONTEXT)(subcommand)
         else:
-            real.command(self.name, context_settings=_CONTEXT)(function)
+            real.command(self.name, cls=PlainCommand, context_settings=_CONTEXT)(function)
         return typer.main.get_command(real).make_context(info_name, args, parent, **extra)
 
 
@@ -146,7 +149,7 @@ def _hmtools(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Datasets for human mesh recovery: raw downloads in, one schema of Arrow + webdataset shards out.
+    """Human mesh recovery: convert datasets, train, predict, benchmark.
 
     Each command has its own help with examples: hmtools COMMAND --help.
 
@@ -155,6 +158,9 @@ def _hmtools(
       hmtools demo
       hmtools convert mscoco --root /data/MSCOCO --split val2017
       hmtools view shards/mscoco/val2017 --out page.html
+      hmtools train smplerx/h32 --plan
+      hmtools infer smplerx-h32 dance.mp4 --out runs/dance
+      hmtools bench --testset 3DPW --model smplerx-h32
     """  # noqa: D301 - \b keeps the lines of an example apart
     from hmtools.core.log import setup_logging
 

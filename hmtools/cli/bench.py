@@ -31,6 +31,7 @@ def bench(
     testset: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="3DPW, EHF, AGORA, EgoBody, UBody ..., or all: the five of MPE.",
             autocompletion=testset_words,
         ),
@@ -38,28 +39,41 @@ def bench(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="File or folder: ours, SMPLer-X's, AGORA's, a generic npz; or a folder of one per set."
+            metavar="PATH",
+            help="File or folder: ours, SMPLer-X's, AGORA's, a generic npz; or a folder of one per set.",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Weights or a training run that predicts first, what is not there yet; default, without "
-            "--predictions: the newest finished run, else official weights.",
+            metavar="MODEL",
+            help="Weights or a training run: predicts first what is not there yet, into infer/MODEL below "
+            "the setting runs_root. [default: --predictions, else the newest finished run, else official "
+            "weights]",
             autocompletion=model_words,
         ),
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Default: smplerx@1, which MPE is defined by.", autocompletion=protocol_ids),
+        typer.Option(
+            metavar="NAME",
+            help="How it is measured. [default: smplerx@1, which MPE is defined by]",
+            autocompletion=protocol_ids,
+        ),
     ] = None,
     shards: Annotated[
-        Path | None, typer.Option(help="Converted sets; default: the setting shards_root.")
+        Path | None, typer.Option(metavar="FOLDER", help="Converted sets. [default: the setting shards_root]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the results; default: bench/<predictions> below runs_root.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the results. [default: bench/PREDICTIONS below the setting runs_root]",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where errors are computed: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where errors are computed: cpu, cuda, cuda:1.")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows of the report as JSON.")] = False,
 ) -> None:
     """Measure predictions on a test set and write per_sample.parquet and report.parquet.
@@ -104,12 +118,13 @@ def _check_device(device: str) -> None:
     import torch
 
     from hmtools.core.errors import UsageError
+    from hmtools.infer.model import devices_here
 
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {device}: not usable here ({reason}); take cpu or cuda") from error
+        raise UsageError(f"--device {device}: not usable here ({reason}); take {devices_here()}") from error
 
 
 Opened = list[tuple["type[Protocol]", "list[Shards]"]]
@@ -216,7 +231,7 @@ def _kept(out: Path, done: Sequence[str]) -> list[str]:
 
 
 def _doctor(
-    shards: Annotated[Path, typer.Argument(help="OUT, OUT/<dataset> or OUT/<dataset>/<split>.")],
+    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="OUT, OUT/DATASET or OUT/DATASET/SPLIT.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say whether converted test shards are the official set: OK, or what differs.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -47,7 +48,8 @@ def measured(
         quiet: show no progress.
 
     Raises:
-        UsageError: for predictions and a model together, and if there is nothing to measure.
+        UsageError: for predictions and a model together, if there is nothing to measure, and if the folder
+            of the model's predictions holds some of other weights or shards.
         UnitError: if not everybody could be predicted.
     """
     from hmtools.core.errors import UsageError
@@ -99,8 +101,7 @@ def _newest(splits: Sequence[Shards], settings: Settings) -> tuple[Path, str, bo
 
 def _finished(folder: Path, splits: Sequence[Shards]) -> float:
     """When the last of the predictions of all these shards was finished; 0 if one is not there."""
-    from hmtools.infer.shards_job import CLOSING, shards_sha256
-    from hmtools.infer.shards_run import read_closing
+    from hmtools.bench.predicted_on import CLOSING, read_closing, shards_sha256
 
     times = []
     for own in splits:
@@ -114,23 +115,46 @@ def _finished(folder: Path, splits: Sequence[Shards]) -> float:
 
 def _predict(model: str, splits: Sequence[Shards], settings: Settings, *, quiet: bool) -> Path:
     """Predict the splits of which there are no predictions of this model yet; returns their folder."""
-    from hmtools.infer.shards_run import infer_tasks, is_current, read_closing, run_tasks, worker_choice
+    from hmtools.bench.predicted_on import read_closing
+    from hmtools.core.errors import UsageError
+    from hmtools.infer.shards_run import infer_tasks, is_current, run_tasks, worker_choice
 
     gpu, workers = worker_choice(settings.engine, None, settings.workers)
     tasks = infer_tasks(model, [own.path for own in splits], gpu=gpu, settings=settings)
+    closings = {task.out: read_closing(task.out) for task in tasks}
+    others = [
+        _of_others(task, said, model)
+        for task in tasks
+        if (said := closings[task.out]) is not None and not is_current(task, said)
+    ]
+    if others:  # before any of them is predicted
+        raise UsageError("\n".join(others))
     for task in tasks:
-        closing = read_closing(task.out)
-        if is_current(task, closing):
+        if closings[task.out] is not None:
             continue
-        if closing is not None:
-            typer.echo(f"{task.out}: of other weights or shards, replaced", err=True)
-        reports = run_tasks(
-            [task], settings=settings, workers=workers, overwrite=closing is not None, progress=not quiet,
-            wait=True,
-        )  # fmt: skip
+        reports = run_tasks([task], settings=settings, workers=workers, progress=not quiet, wait=True)
         for report in reports:
             _require(task, report.outcome.failed, stopped=report.outcome.interrupted)
     return tasks[0].out.parent.parent
+
+
+def _of_others(task: InferTask, closing: Mapping[str, Any], model: str) -> str:
+    """What is said against predictions of other weights or shards: they may have cost days of a GPU."""
+    from hmtools.bench.predicted_on import shards_sha256
+    from hmtools.humandata.manifest import read_manifest
+
+    again = shlex.join(["hmtools", "infer", model, str(task.shards), "--overwrite"])
+    if closing.get("shards_sha256") == shards_sha256(read_manifest(task.shards)):
+        same = closing.get("checkpoint_sha256") == task.checkpoint_sha256
+        there = "with another body model or other boxes" if same else f"of other weights than {task.weights}"
+        ways = "Move them away"
+    elif (made_on := str(closing.get("shards"))) == str(task.shards):
+        there = f"of {made_on} as it was before it was converted or derived anew"
+        ways = "Move them away"
+    else:
+        there = f"of {made_on}, not of {task.shards}"
+        ways = f"Give --shards {shlex.quote(made_on)}, or move them away"
+    return f"{task.out}: the predictions there are {there}. {ways}, or replace them:\n  {again}"
 
 
 def _require(task: InferTask, failed: dict[str, str], *, stopped: bool) -> None:

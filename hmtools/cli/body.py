@@ -12,7 +12,9 @@ from hmtools.cli.complete import model_formats
 
 __all__ = ["SUBCOMMANDS", "body"]
 
-_FOLDER = typer.Argument(help="Folder to search (default: the setting body_models).", show_default=False)
+_FOLDER = typer.Argument(
+    metavar="FOLDER", help="Where to look. [default: the setting body_models]", show_default=False
+)
 _JSON = typer.Option("--json", help="Print as JSON.")
 
 
@@ -98,20 +100,27 @@ def _check(
 
 
 def _convert(
-    source: Annotated[Path, typer.Argument(help="A file, or a folder of files, with their usual names.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A file, or a folder of files, with their usual names.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies go.")],
     form: Annotated[
         str,
-        typer.Option("--format", help="How models are written: npz or pkl.", autocompletion=model_formats),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="How models are written: npz or pkl.",
+            autocompletion=model_formats,
+        ),
     ] = "npz",
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Write clean copies of plain arrays.
 
-    The same numbers without chumpy, SciPy or pickled objects. OUT gets the names and folders of the smplx
-    package, which reads SMPL-H and SMPL-X from it: smplx.create(OUT, model_type="smplx", ext="npz"). It reads
-    SMPL from pickles only: --format pkl writes models as pickles of plain arrays. hmtools reads both. Keys
-    that hold no arrays are left out and named.
+    The same numbers without chumpy, SciPy or pickled objects. FOLDER gets the names and folders of the smplx
+    package, which reads SMPL-H and SMPL-X from it: smplx.create(FOLDER, model_type="smplx", ext="npz"). It
+    reads SMPL from pickles only: --format pkl writes models as pickles of plain arrays. hmtools reads both.
+    Keys that hold no arrays are left out and named.
 
     \b
     Examples:
@@ -142,7 +151,7 @@ def _convert(
 
 
 def _standin(
-    out: Annotated[Path, typer.Option(help="Folder to write to; it must be new or empty.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where it goes; new or empty.")],
 ) -> None:
     """Write a free stand-in body.
 

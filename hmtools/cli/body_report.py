@@ -18,6 +18,7 @@ __all__ = ["catalogue_facts", "catalogue_page", "check_page", "status_facts"]
 _WIDTH = 100
 _HASH = 12
 _KEY = 26  # width of the column of keys
+_MODELS = ("smplerx",)  # what this version predicts with
 
 
 def catalogue_page(
@@ -27,7 +28,7 @@ def catalogue_page(
 
     Keys and files have lines of their own: paths stay whole on a narrow terminal and when copied.
     """
-    lines = []
+    lines = [*_folded("", _who_has_all(states), indent=0), ""]
     for item in found:
         state = states[item.asset.key]
         facts = [
@@ -41,7 +42,7 @@ def catalogue_page(
         lines += [" " * _KEY + f"taken before {_short(other, item.root)}" for other in item.others]
     missing = [line for group in _by_page(set(states)) for line in _group(*group)]
     if missing:
-        lines += [*([""] if lines else []), "missing, by the page that has it:", *missing]
+        lines += [*([""] if found else []), "missing, by the page that has it:", *missing]
     searched = [f"{root}" + ("" if root.is_dir() else " (no such folder)") for root in roots]
     lines += ["", f"searched: {', '.join(searched)}" + ("" if named else "  (setting body_models)")]
     problems = sum(state.problem is not None for state in states.values())
@@ -116,6 +117,24 @@ def _short(path: Path, *roots: Path) -> str:
     return str(path)
 
 
+def _who_has_all(states: Mapping[str, AssetStatus]) -> str:
+    """The sets and models of this version that have every file they need, and those that lack some."""
+    from hmtools.datasets.registry import all_datasets
+
+    ours = {*all_datasets(), *_MODELS}
+    whole: dict[str, bool] = {}
+    for key, row in CATALOGUE.items():
+        there = key in states and states[key].problem is None
+        for name in row.needed_by:
+            if name.partition(" (")[0] in ours:  # "agora (children)" is some of agora
+                whole[name] = whole.get(name, True) and there
+    told = {
+        "complete for": [name for name, own in whole.items() if own],
+        "missing for": [name for name, own in whole.items() if not own],
+    }
+    return "; ".join(f"{words}: {', '.join(sorted(names))}" for words, names in told.items() if names)
+
+
 def _by_page(there: set[str]) -> list[tuple[str, str, list[Asset]]]:
     groups: dict[tuple[str, str], list[Asset]] = {}
     for key, row in CATALOGUE.items():
@@ -142,10 +161,10 @@ def _names(row: Asset) -> str:
     return ", ".join(f"{stem}.{'|'.join(found)}" for stem, found in endings.items())
 
 
-def _folded(first: str, text: str) -> list[str]:
+def _folded(first: str, text: str, *, indent: int = _KEY) -> list[str]:
     """``first`` in the column of keys, ``text`` beside it, in as many lines as it takes."""
     width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
     return textwrap.wrap(
-        text, max(width, _KEY + 40), initial_indent=f"{first:{_KEY}}", subsequent_indent=" " * _KEY,
+        text, max(width, _KEY + 40), initial_indent=f"{first:{indent}}", subsequent_indent=" " * indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip

@@ -21,7 +21,7 @@ def config(
 ) -> None:
     """Show every setting, its value and where it comes from.
 
-    A flag of a command beats the environment variable HMTOOLS_<NAME>, which beats the nearest hmtools.toml in
+    A flag of a command beats the environment variable HMTOOLS_NAME, which beats the nearest hmtools.toml in
     this folder or above, which beats the user's hmtools.toml, which beats the default. Unknown names and
     values of the wrong type are errors.
 

@@ -12,7 +12,9 @@ from hmtools.cli import complete
 from hmtools.cli.engine_options import Address, Engine, UnitTimeout, Wait, Workers, engine_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from hmtools.datasets.base import Source
 
 __all__ = ["convert"]
 
@@ -23,6 +25,7 @@ def convert(
     dataset: Annotated[
         str,
         typer.Argument(
+            metavar="DATASET",
             help="Name of the dataset (`hmtools datasets` lists them), or `all`: every one below the root.",
             autocompletion=complete.convertible,
         ),
@@ -30,44 +33,62 @@ def convert(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="The download; default: its folder below raw_root. For `all`: instead of raw_root."
+            metavar="FOLDER",
+            help="The download; for `all`, the folder of all of them. [default: its folder below the setting "
+            "raw_root; for `all`: raw_root]",
         ),
     ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="Official split or role (train, val, test); repeat for several. "
-            "Default: every split that is there."
+            metavar="SPLIT",
+            help="Official split or role (train, val, test); repeatable. [default: every one that is there]",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where shards go; default: the setting shards_root.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where shards go. [default: the setting shards_root]"),
     ] = None,
     images: Annotated[
         list[str] | None,
         typer.Option(
-            help="crop (default for train), full (default for val, test) or none. "
-            "For `coco`: also the folder of your images.",
+            metavar="POLICY",
+            help="crop, full or none. For `coco`: also the folder of your images. [default: crop for train, "
+            "full for val and test]",
             autocompletion=complete.image_policies,
         ),
     ] = None,
     every: Annotated[
-        int | None, typer.Option(help="Keep records whose source_index is a multiple of N.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Keep records whose source_index is a multiple of N. [default: the set's own]"
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE, a choice of this dataset; see `hmtools datasets NAME`."),
+        typer.Option(
+            metavar="NAME=VALUE", help="A choice of this dataset, see `hmtools datasets DATASET`; repeatable."
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most N images of each split.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N images of each split.")] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this sequence (name or glob); repeatable.")
+        list[str] | None,
+        typer.Option(metavar="SEQUENCE", help="Only this sequence (name or glob); repeatable."),
     ] = None,
-    annotations: Annotated[Path | None, typer.Option(help="For `coco`: your json file.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For `coco`: your json file.")
+    ] = None,
     convention: Annotated[
         str | None,
-        typer.Option(help="For `coco`: its keypoint convention.", autocompletion=complete.conventions),
+        typer.Option(
+            metavar="CONVENTION",
+            help="For `coco`: that of its keypoints.",
+            autocompletion=complete.conventions,
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="For `coco`: what to call your set.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="For `coco`: what to call your set.")
+    ] = None,
     workers: Workers = None,
     engine: Engine = None,
     address: Address = None,
@@ -91,7 +112,11 @@ def convert(
         bool, typer.Option("--break-lock", help="Take over from a writer that hangs.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only list what the download misses, and where from.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Only list what the download misses, and where from; without --split, of all splits.",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show units, people, disk and time.")
@@ -105,15 +130,16 @@ def convert(
     \b
     Examples:
       hmtools convert mscoco --root /data/MSCOCO --split val2017
-      hmtools convert mscoco --check
+      hmtools convert mscoco --split val2017 --check
       hmtools convert all --root /data --split test
       hmtools convert mscoco --engine ray --address 10.0.0.1:6379
       hmtools convert mscoco --engine slurm
-      hmtools convert coco --annotations X.json --images photos --convention coco_17 --name mine
+      hmtools convert coco --annotations a.json --images img --convention coco_17
     """  # noqa: D301 - \b keeps Typer from joining the lines
     settings = engine_settings(
         engine=engine, workers=workers, address=address, unit_timeout=unit_timeout, wait=wait
     )
+    dataset = _official(dataset)
     if dataset == "all":
         from hmtools.cli.convert_all import convert_everything
 
@@ -158,6 +184,13 @@ def convert(
     print_json(reports) if as_json else print_reports(reports)
     other = strict_counts and any(report.other_count for report in reports)
     raise typer.Exit(max([int(other), *(report.exit_code for report in reports)]))
+
+
+def _official(name: str) -> str:
+    """The name of the set that is meant, or ``all``, in any case."""
+    from hmtools.datasets.registry import get_dataset
+
+    return "all" if name.lower() == "all" else get_dataset(name).name
 
 
 def _usage(message: str) -> Exception:
@@ -224,7 +257,16 @@ def _check(dataset: str, arguments: dict[str, Any], *, as_json: bool) -> int:
                 typer.echo(f"    {' or '.join(gap.paths)}\n        from {gap.page}")
         if any(gaps.values()):
             typer.echo(f"\n{chosen.layout_help()}")
+            if not named:
+                typer.echo(_without_split(gaps))
     return 2 if any(gaps.values()) or any(names for _, names in lost.values()) else 0
+
+
+def _without_split(gaps: Mapping[str, Sequence[Source]]) -> str:
+    """All splits were looked for, of which a conversion takes those that are there."""
+    complete = [split for split, missing in gaps.items() if not missing]
+    converted = f"would convert {', '.join(complete)}" if complete else "has nothing to convert yet"
+    return f"\nWithout --split, --check looks for every split; the same command without --check {converted}."
 
 
 def _lost(dataset: str, arguments: dict[str, Any], split: str) -> tuple[int, list[str]]:

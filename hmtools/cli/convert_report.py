@@ -161,8 +161,8 @@ def _print_counts(report: SplitReport) -> None:
         )
     elif report.official_records is None and report.official_images is not None:
         typer.echo(
-            f"{name}: {found:,} people, not compared: the authors count images alone, "
-            f"{report.official_images:,} with those that show nobody"
+            f"{name}: {found:,} people; no official number of people; officially "
+            f"{report.official_images:,} images, including those without people"
         )
 
 

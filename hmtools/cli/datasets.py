@@ -17,7 +17,8 @@ __all__ = ["datasets"]
 
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(help="Show one dataset in full.", autocompletion=dataset_names)
+        str | None,
+        typer.Argument(metavar="DATASET", help="Show this one in full.", autocompletion=dataset_names),
     ] = None,
     commercial_only: Annotated[
         bool, typer.Option("--commercial-only", help="Only sets whose licence allows commercial use.")
@@ -65,7 +66,7 @@ def _facts(kind: type[Dataset]) -> dict[str, Any]:
 def _page(kind: type[Dataset]) -> str:
     splits = ", ".join(f"{split} ({role})" for split, role in kind.splits.items())
     lines = [
-        f"{kind.title}  ({kind.name})",
+        f"{kind.title}  ({', '.join((kind.name, *kind.aliases))})",
         "",
         f"homepage    {kind.homepage}",
         f"licence     {kind.licence}",

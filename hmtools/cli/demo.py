@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+_TO_OPEN = ("report page", "video", "contact sheet")  # the first of each
+
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for everything it makes.")] = Path(
+        "demo"
+    ),
     recipe: Annotated[str, typer.Option(help="A shipped demo recipe.")] = "demo/world",
 ) -> None:
     """Run the whole chain on synthetic data: convert, validate, train, predict, benchmark, report, render.
@@ -32,15 +36,21 @@ def demo(
     from hmtools.demo.run import run_demo
 
     done = run_demo(recipe, out, lambda line: typer.echo(line, err=True))
-    rows = [[item.what, item.numbers, format_duration(item.seconds), str(item.where)] for item in done.made]
+    rows = [[item.what, item.numbers, format_duration(item.seconds), _near(item.where)] for item in done.made]
     show(table(["made", "what", "time", "where"], rows))
     show(_times(done.stages))
     # after `make demo` the command is not on the PATH
     command = "hmtools" if shutil.which("hmtools") else sys.argv[0]
-    typer.echo(
-        f"Open the report, the video and the contact sheets in a browser. Next: `{command} datasets`, "
-        f"`{command} convert --help`."
-    )
+    typer.echo(f"Next: `{command} datasets`, `{command} convert --help`. To open in a browser:")
+    for what in _TO_OPEN:
+        for item in [item for item in done.made if item.what == what][:1]:
+            typer.echo(f"  {item.where}")
+
+
+def _near(path: Path) -> str:
+    """A path below the working folder as seen from there; any other as it is."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _times(stages: Sequence[Stage]) -> Table:

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from hmtools.cli.engine_options import Address, Engine, UnitTimeout, Workers, engine_settings
+from hmtools.cli.shards_argument import ShardsArgument, existing_folder
 
 __all__ = ["derive"]
 
 
 def derive(
-    shards: Annotated[Path, typer.Argument(help="OUT, OUT/<dataset> or OUT/<dataset>/<split>.")],
+    shards: ShardsArgument,
     workers: Workers = None,
     engine: Engine = None,
     address: Address = None,
@@ -32,7 +33,7 @@ def derive(
     \b
     Examples:
       hmtools derive shards
-      hmtools derive shards/agora/train --workers 8
+      hmtools derive agora/train --workers 8
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.convert.derive import derive_split
     from hmtools.core.errors import LayoutError
@@ -41,6 +42,7 @@ def derive(
     from hmtools.shards.reader import find_splits, find_unfinished
 
     settings = engine_settings(engine=engine, workers=workers, address=address, unit_timeout=unit_timeout)
+    shards = existing_folder(shards)
     folders = find_splits(shards)
     stopped = [folder for folder in find_unfinished(shards) if any(folder.glob(".derive-*/manifest.json"))]
     if not folders and not stopped:

@@ -26,7 +26,10 @@ def doctor(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="With --cluster: what nodes have to see; default: the setting shards_root."),
+        typer.Option(
+            metavar="FOLDER",
+            help="With --cluster: what nodes have to see. [default: the setting shards_root]",
+        ),
     ] = None,
     engine: Engine = None,
     address: Address = None,

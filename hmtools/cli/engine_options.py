@@ -21,20 +21,25 @@ def _engines(incomplete: str) -> list[str]:
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Units at once; default: the setting workers, else every core (Ray, Slurm: all that fits). "
-        "0: none, to debug."
+        metavar="N",
+        help="Units of work at once; 0: in this process, to debug. [default: the setting workers, else every "
+        "core (Ray, Slurm: all that fits)]",
     ),
 ]
 Engine = Annotated[
     str | None,
     typer.Option(
-        help="Where units run: local, ray or slurm; default: the setting engine.",
+        metavar="ENGINE",
+        help="Where the work runs: local, ray or slurm. [default: the setting engine]",
         autocompletion=_engines,
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="HOST:PORT of the Ray cluster to join; default: ray.address, else one is started."),
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The Ray cluster to join. [default: the setting ray.address, else one is started]",
+    ),
 ]
 Wait = Annotated[
     bool,
@@ -42,7 +47,10 @@ Wait = Annotated[
 ]
 UnitTimeout = Annotated[
     int | None,
-    typer.Option(help="Seconds after which a unit counts as failed; default: the setting unit_timeout."),
+    typer.Option(
+        metavar="SECONDS",
+        help="Time after which a unit of work counts as failed. [default: the setting unit_timeout]",
+    ),
 ]
 
 

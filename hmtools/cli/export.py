@@ -8,29 +8,35 @@ from typing import Annotated
 import typer
 
 from hmtools.cli import complete
-from hmtools.cli.export_report import rows_done, tell_left_out
+from hmtools.cli.export_report import beside, rows_done, tell_left_out
 
 __all__ = ["export"]
 
 
 def export(
     predictions: Annotated[
-        Path, typer.Argument(help="predictions.parquet, or a folder of such tables.", show_default=False)
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="predictions.parquet, or a folder of such tables."),
     ],
     to: Annotated[
         str,
         typer.Option(
             "--to",
+            metavar="KIND",
             help="tracks, amass, ply, obj, glb or gltf.",
             show_default=False,
             autocompletion=complete.export_kinds,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the files.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where they go. [default: export/KIND, beside the tables]"),
+    ] = None,
     fps: Annotated[
         float | None,
         typer.Option(
-            help="Frames of the source a second, for amass and gltf. [default: as predicted, or 30]"
+            metavar="X",
+            help="Frames of the source a second, for amass and gltf. [default: as predicted, or 30]",
         ),
     ] = None,
     biggest: Annotated[
@@ -50,15 +56,17 @@ def export(
     \b
     Examples:
       hmtools export runs/infer/dance/predictions.parquet --to gltf --out dance
-      hmtools export predictions.parquet --to amass --out motions --fps 25 --biggest
+      hmtools export runs/infer/dance --to amass --out motions --fps 25 --biggest
+      hmtools export runs/infer/dance --to tracks
     """  # noqa: D301 - \b keeps the lines apart
-    from hmtools.core.log import Progress
+    from hmtools.core.log import Progress, format_count
     from hmtools.infer.outputs.export import export_predictions
     from hmtools.infer.outputs.scenes import count_rows
 
+    place = beside(predictions) / "export" / to if out is None else out  # kinds share names of files
     with Progress(f"export {to}", units=count_rows(predictions)) as bar:
-        done = export_predictions(predictions, to, out, fps=fps, biggest=biggest, advance=rows_done(bar))
-    typer.echo(f"{out}: {len(done.files):,} files")
+        done = export_predictions(predictions, to, place, fps=fps, biggest=biggest, advance=rows_done(bar))
+    typer.echo(f"{place}: {format_count(len(done.files), 'file')}")
     tell_left_out(done.left_out)
     for note in done.notes:
         typer.echo(note)

@@ -8,10 +8,16 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from hmtools.core.log import Progress
 
-__all__ = ["rows_done", "tell_left_out"]
+__all__ = ["beside", "rows_done", "tell_left_out"]
+
+
+def beside(predictions: Path) -> Path:
+    """The folder that holds tables of predictions: the folder itself, or that of a file."""
+    return predictions if predictions.is_dir() else predictions.parent
 
 
 def rows_done(bar: Progress) -> Callable[[int], None]:

@@ -24,30 +24,49 @@ def infer(
     model: Annotated[
         str,
         typer.Argument(
+            metavar="MODEL",
             help="Weights (`hmtools weights list`), a file of weights, or the folder of a training run.",
             autocompletion=complete.model_words,
         ),
     ],
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Shards (OUT, OUT/<dataset> or one split), or images, folders, videos."),
+        typer.Argument(
+            metavar="INPUT",
+            help="Shards (OUT, OUT/DATASET or OUT/DATASET/SPLIT; also below the setting shards_root), or "
+            "images, folders, videos.",
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the predictions; default: RUNS_ROOT/infer/MODEL.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the predictions. [default: infer/MODEL below the setting runs_root; of media "
+            "infer/MODEL/media/NAME]",
+        ),
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option(help="GPUs at once, a process each; 0: the CPU. Default: all (local), all that fit."),
+        typer.Option(
+            metavar="N",
+            help="GPUs at once, a process each; 0: the CPU. [default: all here; Ray, Slurm: all that fit]",
+        ),
     ] = None,
     batch_size: Annotated[
-        str, typer.Option(help="People at once, or auto; changes speed and memory, and no numbers.")
+        str,
+        typer.Option(metavar="N", help="People at once, or auto; changes speed and memory, and no numbers."),
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="fp32, or bf16: faster on a GPU.", autocompletion=complete.precisions)
+        str,
+        typer.Option(
+            metavar="NAME", help="fp32, or bf16: faster on a GPU.", autocompletion=complete.precisions
+        ),
     ] = "fp32",
-    start: Annotated[int | None, typer.Option(help="Media: first frame, from 0.")] = None,
-    end: Annotated[int | None, typer.Option(help="Media: the frame before which it ends.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Media: every Nth frame.")] = None,
+    start: Annotated[int | None, typer.Option(metavar="N", help="Media: first frame, from 0.")] = None,
+    end: Annotated[
+        int | None, typer.Option(metavar="N", help="Media: the frame before which it ends.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(metavar="N", help="Media: every Nth frame.")] = None,
     biggest: Annotated[
         bool, typer.Option("--biggest", help="Media: the largest person of each frame only.")
     ] = False,
@@ -57,31 +76,40 @@ def infer(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Media: what finds people: given, hog, onnx, ultralytics, whole. Default: --boxes, else "
-            "--detector-model, else hog (OpenCV 4), else whole: a frame is one person.",
+            metavar="NAME",
+            help="Media: what finds people: given, hog, onnx, ultralytics, whole (a frame is one person). "
+            "[default: --boxes, else --detector-model, else hog (OpenCV 4), else whole]",
             autocompletion=complete.detectors,
         ),
     ] = None,
     boxes: Annotated[
         Path | None,
-        typer.Option(help="Media: file of boxes or keypoints, instead of a detector; all of them are taken."),
+        typer.Option(
+            metavar="FILE",
+            help="Media: boxes or keypoints, instead of a detector; all of them are taken.",
+        ),
     ] = None,
     detector_model: Annotated[
-        Path | None, typer.Option(help="Media: local file for the detectors onnx and ultralytics.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Media: local, for the detectors onnx and ultralytics."),
     ] = None,
     person_class: Annotated[
-        int | None, typer.Option(help="Media: which class of that file is people; default: 0.")
+        int | None,
+        typer.Option(metavar="N", help="Media: which class of that file is people. [default: 0]"),
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(help="Media: least confidence of people, 0 to 1; default: 0.5, for --boxes none."),
+        typer.Option(
+            metavar="X",
+            help="Media: least confidence of people, 0 to 1. [default: 0.5; none for --boxes]",
+        ),
     ] = None,
     min_size: Annotated[
         str | None,
         typer.Option(
             metavar="WxH",
-            help="Media: least width and height of people, pixels; default: 50x150 as in SMPLer-X's demo, "
-            "for --boxes none. 0x0: all.",
+            help="Media: least width and height of people, pixels; 0x0: all. [default: 50x150 as in "
+            "SMPLer-X's demo; none for --boxes]",
         ),
     ] = None,
     no_track: Annotated[
@@ -89,7 +117,10 @@ def infer(
     ] = False,
     max_lost: Annotated[
         int | None,
-        typer.Option(help="Media: frames without a box after which a person gets a new id; default: 15."),
+        typer.Option(
+            metavar="N",
+            help="Media: frames without a box after which a person gets a new id. [default: 15]",
+        ),
     ] = None,
     allow_standin: Annotated[
         bool, typer.Option("--allow-standin", help="Media: accept the stand-in body; marked so.")
@@ -100,8 +131,9 @@ def infer(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Shards on the CPU: processes, each with the network; default: the setting workers, else "
-            "this one alone (Ray, Slurm: all that fits). 0: none, to debug."
+            metavar="N",
+            help="Shards on the CPU: processes, each with the network; 0: this one, to debug. [default: the "
+            "setting workers, else this one alone (Ray, Slurm: all that fits)]",
         ),
     ] = None,
     engine: Engine = None,
@@ -126,9 +158,9 @@ def infer(
     \b
     Examples:
       hmtools infer smplerx-h32 shards/pw3d/test
-      hmtools infer runs/train/smplerx-h32 shards --engine slurm --gpus 8 --precision bf16
+      hmtools infer runs/train/smplerx-h32 shards --engine slurm --gpus 8
       hmtools infer smplerx-h32 dance.mp4 --stride 2 --out runs/dance
-      hmtools infer smplerx-h32 small.mp4 --detector-model yolo.onnx --min-size 20x60
+      hmtools infer smplerx-h32 a.mp4 --detector-model yolo.onnx --min-size 20x60
     """  # noqa: D301 - \b keeps the lines of an example apart
     settings = engine_settings(
         engine=engine, workers=workers, address=address, unit_timeout=unit_timeout, wait=wait

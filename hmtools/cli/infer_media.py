@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def infer_media(
     if as_json:
         typer.echo(json.dumps(summary.as_json() | {"path": str(summary.path)}, indent=1))
     else:
-        _tell(summary, standin=bool(loaded.facts["standin"]))
+        _tell(summary, inputs, standin=bool(loaded.facts["standin"]))
 
 
 def _options(common: Mapping[str, Any], media: Mapping[str, Any], *, progress: bool) -> MediaOptions:
@@ -105,17 +106,19 @@ def _size(text: str | None) -> tuple[float, float] | None:
     return None if match is None else (float(match[1]), float(match[2]))
 
 
-def _tell(summary: Summary, *, standin: bool) -> None:
-    from hmtools.core.log import format_duration
+def _tell(summary: Summary, inputs: Sequence[Path], *, standin: bool) -> None:
+    from hmtools.core.log import format_count, format_duration
 
     body = "; STAND-IN body, not SMPL-X" if standin else ""
     typer.echo(
-        f"{summary.people} people in {summary.frames} frames of {summary.sources} sources "
+        f"{format_count(summary.people, 'person', 'people')} in {format_count(summary.frames, 'frame')} of "
+        f"{format_count(summary.sources, 'source')} "
         f"(detector {summary.detector}, {format_duration(summary.seconds)}){body}"
     )
     for reason, count in summary.skipped.items():
         typer.echo(f"  left out: {reason} {count}")
     typer.echo(summary.path)
     if summary.people:
-        folder = summary.path.parent
-        typer.echo(f"next: hmtools render overlay {folder}; hmtools export {folder} --to tracks")
+        folder = shlex.quote(str(summary.path.parent))
+        where = f" --media {shlex.quote(str(inputs[0]))}" if len(inputs) == 1 else ""
+        typer.echo(f"next: hmtools render overlay {folder}{where}; hmtools export {folder} --to tracks")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from hmtools.cli.shards_argument import ShardsArgument, existing_folder
 
 __all__ = ["inspect"]
 
@@ -14,7 +15,7 @@ _TOTALS = ("records", "keypoints_labelled")  # of what the other health counts a
 
 
 def inspect(
-    shards: Annotated[Path, typer.Argument(help="OUT, OUT/<dataset> or OUT/<dataset>/<split>.")],
+    shards: ShardsArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show counts, null rates, sizes, visibility and health of shards.
@@ -22,11 +23,12 @@ def inspect(
     \b
     Examples:
       hmtools inspect shards/mscoco/val2017
-      hmtools inspect shards --json
+      hmtools inspect mscoco --json
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.shards.reader import find_splits, find_unfinished
     from hmtools.shards.summary import summarise
 
+    shards = existing_folder(shards)
     for folder in find_unfinished(shards):
         typer.echo(f"{folder}: unfinished conversion, not shown; see `hmtools jobs {folder}`", err=True)
     found = {str(folder): summarise(folder) for folder in find_splits(shards) or [shards]}

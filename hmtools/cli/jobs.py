@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmtools.cli.shards_argument import existing_folder
+
 if TYPE_CHECKING:
     from hmtools.engine.state import JobStatus
 
@@ -18,7 +20,13 @@ _SHOWN = 5
 
 
 def jobs(
-    path: Annotated[Path, typer.Argument(help="A folder that jobs write to, or one above it.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="A folder that jobs write to, or one above it; also below the setting shards_root.",
+        ),
+    ],
     follow: Annotated[
         bool, typer.Option("--follow", help="Stay until jobs on Slurm are over; Ctrl-C leaves them running.")
     ] = False,
@@ -32,13 +40,11 @@ def jobs(
     \b
     Examples:
       hmtools jobs shards
-      hmtools jobs shards/mscoco/val2017 --follow
+      hmtools jobs mscoco/val2017 --follow
     """  # noqa: D301 - \b keeps Typer from joining the lines
-    from hmtools.core.errors import LayoutError
     from hmtools.engine.state import find_jobs
 
-    if not path.is_dir():
-        raise LayoutError(f"{path}: no such folder; expected the --out of a conversion, or a folder above it")
+    path = existing_folder(path, "the --out of a conversion, or a folder above it")
     found = find_jobs(path)
     code = 0
     if follow and any(job.slurm for job in found):

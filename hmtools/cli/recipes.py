@@ -11,11 +11,14 @@ import typer
 from hmtools.cli.complete import training_recipes
 
 if TYPE_CHECKING:
-    from hmtools.train.recipe import BatchSpec
+    from hmtools.train.recipe import Recipe
 
 __all__ = ["SUBCOMMANDS", "recipes"]
 
-_WHICH = typer.Argument(help="A shipped recipe, or the path of one.", autocompletion=training_recipes)
+_WHICH = typer.Argument(
+    metavar="RECIPE", help="A shipped recipe, or the path of one.", autocompletion=training_recipes
+)
+_COLUMNS = ["name", "what", "sets here", "records", "batch"]
 _SET = typer.Option("--set", metavar="KEY=VALUE", help="Change a value; repeatable.")
 
 
@@ -34,12 +37,18 @@ def recipes() -> None:
     """  # noqa: D301 - \b keeps the lines of an example apart
 
 
-def _list(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """List the shipped recipes.
+def _list(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those with the faults of the published code.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON, all of them.")] = False,
+) -> None:
+    """List the shipped recipes, and how many of their sets this version can convert.
 
     \b
     Examples:
       hmtools recipes list
+      hmtools recipes list --all
       hmtools recipes list --json
     """  # noqa: D301
     import json
@@ -49,18 +58,46 @@ def _list(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")
 
     found = [load_training(name) for name in training_names()]
     if as_json:
-        facts = {recipe.name: {"title": recipe.title, "sets": len(recipe.data.sets)} for recipe in found}
+        facts = {
+            recipe.name: {
+                "title": recipe.title,
+                "sets": len(recipe.data.sets),
+                "convertible": _convertible(recipe),
+            }
+            for recipe in found
+        }
         typer.echo(json.dumps(facts, indent=1))
         return
-    rows = [
-        [r.name, r.title, len(r.data.sets), r.data.epoch_size, r.run.epochs, _batch(r.batch), r.optim.lr]
-        for r in found
+    listed = [recipe for recipe in found if everything or not recipe.reference_faults]
+    rows = [_row(recipe) for recipe in listed]
+    made = table(_COLUMNS, rows)
+    for number, (heading, column) in enumerate(zip(_COLUMNS, made.columns, strict=True)):
+        if heading != "what":  # names are copied; where it is narrow, the words give way
+            column.width = max(len(text) for text in (*heading.split(), *(row[number] for row in rows)))
+    show(made)
+    typer.echo("sets here: how many of its sets this version can convert; records: epochs x those of one")
+    if any(recipe.batch.assumed for recipe in listed):
+        typer.echo("*: assumed; published is the batch of one GPU, not their number")
+    if hidden := len(found) - len(listed):
+        typer.echo(f"{hidden} more reproduce faults of the published code: --all")
+
+
+def _row(recipe: Recipe) -> list[str]:
+    data, batch = recipe.data, recipe.batch
+    per_epoch = "all" if data.epoch_size is None else f"{data.epoch_size:,}"
+    return [
+        recipe.name,
+        recipe.title,
+        f"{_convertible(recipe)}/{len(data.sets)}",
+        f"{recipe.run.epochs} x {per_epoch}",
+        f"{batch.global_batch}{'*' * batch.assumed}",
     ]
-    show(table(["name", "what", "sets", "records per epoch", "epochs", "batch", "lr"], rows))
 
 
-def _batch(batch: BatchSpec) -> str:
-    return f"{batch.global_batch}{' (assumed)' if batch.assumed else ''}"
+def _convertible(recipe: Recipe) -> int:
+    from hmtools.train.planned_sets import has_converter
+
+    return sum(has_converter(spec) for spec in recipe.data.sets)
 
 
 def _show(
@@ -87,7 +124,7 @@ def _show(
 
 def _copy(
     which: Annotated[str, _WHICH],
-    to: Annotated[Path, typer.Argument(help="The new file, ending in .py.")],
+    to: Annotated[Path, typer.Argument(metavar="FILE", help="The new file, ending in .py.")],
     change: Annotated[list[str] | None, _SET] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -111,7 +148,10 @@ def _copy(
 
 
 def _validate(
-    which: Annotated[list[str], typer.Argument(help="Recipes or paths.", autocompletion=training_recipes)],
+    which: Annotated[
+        list[str],
+        typer.Argument(metavar="RECIPE", help="Shipped recipes, or paths.", autocompletion=training_recipes),
+    ],
 ) -> None:
     """Check recipes: keys, types, sets, queries, augmentation; and build each network without memory.
 

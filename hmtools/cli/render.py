@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hmtools.cli import complete
-from hmtools.cli.export_report import rows_done, tell_left_out
+from hmtools.cli.export_report import beside, rows_done, tell_left_out
 
 __all__ = ["render"]
 
@@ -17,32 +17,45 @@ def render(
     view: Annotated[
         str,
         typer.Argument(
-            help="overlay, side or multiview.", show_default=False, autocompletion=complete.render_views
+            metavar="VIEW",
+            help="overlay, side or multiview.",
+            show_default=False,
+            autocompletion=complete.render_views,
         ),
     ],
     predictions: Annotated[
-        Path, typer.Argument(help="predictions.parquet, or a folder of such tables.", show_default=False)
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="predictions.parquet, or a folder of such tables."),
     ],
     media: Annotated[
         Path | None,
-        typer.Option(help="The images or video: the file, or the folder that sources are below."),
+        typer.Option(
+            metavar="PATH", help="The images or video: the file, or the folder that sources are below."
+        ),
     ] = None,
     shards: Annotated[
-        Path | None, typer.Option(help="Converted shards that were predicted on, in place of --media.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Converted shards that were predicted on, in place of --media."),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(help="Longer side in pixels. [default: as the picture; side 720, multiview 1024]"),
+        typer.Option(
+            metavar="N", help="Longer side in pixels. [default: as the picture; side 720, multiview 1024]"
+        ),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Frames of the source a second. [default: as the video, or 30]")
+        float | None,
+        typer.Option(metavar="X", help="Frames of the source a second. [default: as the video, or 30]"),
     ] = None,
     biggest: Annotated[
         bool, typer.Option("--biggest", help="Only the person of each scene whose boxes cover most.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder, or an .mp4, .png or .jpg file. [default: render, beside the table]"),
+        typer.Option(
+            metavar="PATH",
+            help="Folder, or an .mp4, .png or .jpg file. [default: render, beside the tables]",
+        ),
     ] = None,
 ) -> None:
     """Draw predictions: a video of each scene that moves, a picture of each that does not.
@@ -56,16 +69,16 @@ def render(
 
     \b
     Examples:
-      hmtools render overlay runs/infer/dance/predictions.parquet --media dance.mp4 --out dance_mesh.mp4
+      hmtools render overlay runs/infer/dance --media dance.mp4 --out mesh.mp4
       hmtools render multiview predictions.parquet --biggest --size 1440
-      hmtools render overlay runs/infer/ehf --shards shards/ehf/test --out pictures
+      hmtools render overlay runs/infer/ehf --shards shards/ehf/test --out pages
     """  # noqa: D301 - \b keeps the lines apart
-    from hmtools.core.log import Progress
+    from hmtools.core.log import Progress, format_count
     from hmtools.infer.outputs.scenes import count_rows
     from hmtools.infer.render import RenderOptions, render_predictions
 
     options = RenderOptions(size=size, fps=fps, biggest=biggest)
-    place = predictions.parent / "render" if out is None else out
+    place = beside(predictions) / "render" if out is None else out
     with Progress(f"render {view}", units=count_rows(predictions)) as bar:
         done = render_predictions(
             predictions,
@@ -77,7 +90,7 @@ def render(
             advance=rows_done(bar),
         )
     shown = str(done.files[0]) if len(done.files) == 1 else f"{place}: {len(done.files):,} files"
-    typer.echo(f"{shown}, {done.frames:,} frames")
+    typer.echo(f"{shown}, {format_count(done.frames, 'frame')}")
     tell_left_out(done.skips.counts)
     for line in done.skips.examples[:5]:
         typer.echo(f"  {line}")

@@ -16,24 +16,34 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _FORMATS = ("md", "csv", "latex")
+_FORMAT = (
+    "Print text instead of a table: md (every metric), csv (every metric and subset), or latex for a paper "
+    "(a row per model, a column per test set with its primary metric, published models above)."
+)
 
 
 def report(
     results: Annotated[
-        list[Path], typer.Argument(metavar="A [B ...]", help="report.parquet, or folders of hmtools bench.")
+        list[Path], typer.Argument(metavar="RESULT", help="report.parquet, or a folder of hmtools bench.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Write the page (.html), or the text of --format, to this file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the page (.html), or the text of --format, to this file."),
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="Print md, csv (all subsets) or latex instead of a table.")
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help=_FORMAT),
     ] = None,
     shards: Annotated[
-        list[Path] | None, typer.Option(help="Converted test sets: shows people on the page. Repeatable.")
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Converted test sets: shows people on the page; repeatable."),
     ] = None,
     predictions: Annotated[
         list[Path] | None,
-        typer.Option(help="Our predictions of A, B ... in their order: drawn on the page. Repeatable."),
+        typer.Option(
+            metavar="PATH",
+            help="Our predictions of each RESULT, in their order: drawn on the page; repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Compare results with each other and with what is published for the same protocol.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,22 +21,30 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+log = logging.getLogger(__name__)
+
 
 def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
+            metavar="RECIPE",
             help="A shipped recipe (`hmtools recipes list`), or the path of your own, which is Python and is "
-            "executed; default: the setting train.recipe.",
+            "executed. [default: the setting train.recipe]",
             autocompletion=complete.training_recipes,
         ),
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option(help="How many train together; the global batch stays that of the recipe."),
+        typer.Option(
+            metavar="N",
+            help="How many train together; the global batch stays that of the recipe. [default: as many as "
+            "make it without accumulating]",
+        ),
     ] = None,
     procs: Annotated[
-        int | None, typer.Option(help="Train on the CPU, in so many processes: to try things out.")
+        int | None,
+        typer.Option(metavar="N", help="Train on the CPU, in so many processes: to try things out."),
     ] = None,
     change: Annotated[
         list[str] | None,
@@ -43,7 +52,9 @@ def train(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="Weights to start from: a name, a file, or random. As --set model.init=..."),
+        typer.Option(
+            metavar="WEIGHTS", help="What to start from: a name, a file, or random. As --set model.init=..."
+        ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only show what would be done; needs neither data nor GPUs.")
@@ -52,18 +63,27 @@ def train(
         bool, typer.Option("--allow-missing", help="Train without the sets that are not converted.")
     ] = False,
     shards: Annotated[
-        Path | None, typer.Option(help="Converted sets; default: the setting shards_root.")
+        Path | None, typer.Option(metavar="FOLDER", help="Converted sets. [default: the setting shards_root]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; default: RUNS_ROOT/train/RECIPE.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the run. [default: train/RECIPE below the setting runs_root]"
+        ),
     ] = None,
     engine: Engine = None,
     address: Address = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that make batches, for each GPU; default: what the cores allow."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Processes that make batches, for each GPU. [default: what the cores allow]",
+        ),
     ] = None,
-    mlflow: Annotated[str | None, typer.Option(help="Tracking URI of MLflow to log to as well.")] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="Where MLflow tracks, to log to as well.")
+    ] = None,
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Take over from a writer that hangs.")
     ] = False,
@@ -93,7 +113,7 @@ def train(
         flag="--gpus" if procs is None else "--procs",
     )
     if plan:
-        _show(found, as_json=as_json)
+        _show(found, shards, as_json=as_json)
         return
     # What is to be typed again; by then another may write the run.
     command = ("hmtools", *(word for word in sys.argv[1:] if word != "--break-lock"))
@@ -105,12 +125,14 @@ def train(
         out=out or settings.runs_root / "train" / resolved.name.replace("/", "-"),
         shards=shards or settings.shards_root,
         settings=settings,
-        device="cpu" if procs else "auto",
+        device="cuda" if procs is None else "cpu",
         workers=workers,
         mlflow=mlflow,
         break_lock=break_lock,
         command=command,
     )
+    if procs is not None:
+        log.info("training on the CPU, in %d process%s", procs, "es" * (procs > 1))
     _tell(resolved.name, start(resolved, found, options), options)
 
 
@@ -145,8 +167,8 @@ def _processes(gpus: int | None, procs: int | None) -> int | None:
     return gpus if procs is None else procs
 
 
-def _show(plan: TrainPlan, *, as_json: bool) -> None:
-    from hmtools.cli.train_report import HEADINGS, plan_facts, plan_lines, set_rows
+def _show(plan: TrainPlan, shards: Path | None, *, as_json: bool) -> None:
+    from hmtools.cli.train_report import HEADINGS, convert_lines, plan_facts, plan_lines, set_rows
     from hmtools.core.log import show, table
 
     if as_json:
@@ -154,4 +176,4 @@ def _show(plan: TrainPlan, *, as_json: bool) -> None:
         return
     typer.echo(f"{plan.recipe.name}: {plan.recipe.title}" if plan.recipe.title else plan.recipe.name)
     show(table(HEADINGS, set_rows(plan)))
-    typer.echo("\n".join([*plan_lines(plan), "Nothing was started."]))
+    typer.echo("\n".join([*plan_lines(plan), *convert_lines(plan, shards), "Nothing was started."]))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hmtools.train.plan import TrainPlan
     from hmtools.train.planned_sets import PlannedSet
 
-__all__ = ["plan_facts", "plan_lines", "set_rows"]
+__all__ = ["convert_lines", "plan_facts", "plan_lines", "set_rows"]
 
 HEADINGS = ["set", "state", "people", "every", "left", "per epoch"]
 _SHARES = {
@@ -74,7 +76,20 @@ def plan_lines(plan: TrainPlan) -> list[str]:
 def _weights(plan: TrainPlan) -> str:
     if plan.weights_problem:
         return plan.weights_problem
-    return f"starts from {plan.weights}" if plan.weights else "starts from drawn weights"
+    return f"starts from {plan.weights}" if plan.weights else "starts from random weights"
+
+
+def convert_lines(plan: TrainPlan, shards: Path | None = None) -> list[str]:
+    """The commands that convert what is missing, under a heading; none where nothing can be converted.
+
+    Args:
+        plan: of the training.
+        shards: folder of converted sets, if it is not that of the setting.
+    """
+    from hmtools.train.plan import convert_commands
+
+    commands = convert_commands(plan, shards)
+    return ["convert what is missing:", *(f"  {line}" for line in commands)] if commands else []
 
 
 def plan_facts(plan: TrainPlan) -> dict[str, Any]:

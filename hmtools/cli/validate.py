@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hmtools.cli.shards_argument import ShardsArgument, existing_folder
+
 if TYPE_CHECKING:
     from hmtools.convert.validate import Validation
 
@@ -17,12 +19,13 @@ _SHOWN = 20
 
 
 def validate(
-    shards: Annotated[Path, typer.Argument(help="OUT, OUT/<dataset> or OUT/<dataset>/<split>.")],
+    shards: ShardsArgument,
     rebuild_index: Annotated[
         bool, typer.Option("--rebuild-index", help="First write tables and index again from the tars.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; default: the setting workers, else every core.")
+        int | None,
+        typer.Option(metavar="N", help="Processes. [default: the setting workers, else every core]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -33,7 +36,7 @@ def validate(
     \b
     Examples:
       hmtools validate shards
-      hmtools validate shards/mscoco/val2017 --rebuild-index
+      hmtools validate mscoco/val2017 --rebuild-index
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.convert import validate as checks
     from hmtools.core.log import Progress
@@ -43,6 +46,7 @@ def validate(
     from hmtools.shards.reader import find_splits, find_unfinished
 
     reports = []
+    shards = existing_folder(shards)
     chosen = workers if workers is not None else load_settings().workers
     count = usable_cores() if chosen is None else chosen
     unfinished = [folder for folder in find_unfinished(shards) if folder != shards]

@@ -7,14 +7,23 @@ from typing import Annotated
 
 import typer
 
+from hmtools.cli.shards_argument import existing_folder
+
 __all__ = ["view"]
 
 
 def view(
-    shards: Annotated[Path, typer.Argument(help="OUT/<dataset>/<split>.")],
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("contact_sheet.html"),
-    people: Annotated[int, typer.Option(help="How many people to show, evenly spaced.")] = 100,
-    query: Annotated[str | None, typer.Option(help="Only records that match, e.g. 'width > 600'.")] = None,
+    shards: Annotated[
+        Path,
+        typer.Argument(metavar="SHARDS", help="OUT/DATASET/SPLIT; also below the setting shards_root."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The HTML file to write.")] = Path(
+        "contact_sheet.html"
+    ),
+    people: Annotated[int, typer.Option(metavar="N", help="How many people to show, evenly spaced.")] = 100,
+    query: Annotated[
+        str | None, typer.Option(metavar="QUERY", help="Only records that match, e.g. 'width > 600'.")
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole frames instead of each person's surroundings.")
     ] = False,
@@ -27,7 +36,7 @@ def view(
     \b
     Examples:
       hmtools view shards/mscoco/val2017 --out sheet.html
-      hmtools view shards/mscoco/train2017 --query 'valid_lhand = true' --people 40
+      hmtools view mscoco/train2017 --query 'valid_lhand = true' --people 40
     """  # noqa: D301 - \b keeps Typer from joining the lines
     import hmtools
     from hmtools.core.errors import UsageError
@@ -37,6 +46,7 @@ def view(
         raise UsageError(f"--out {out}: no folder {out.parent}; make it first")
     if people < 1:
         raise UsageError(f"--people: expected 1 or more, found {people}")
+    shards = existing_folder(shards, "one converted split (OUT/DATASET/SPLIT)")
     opened = hmtools.open(shards)
     if query is not None:
         opened = opened.select(query)

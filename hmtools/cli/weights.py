@@ -55,11 +55,14 @@ def _list(as_json: Annotated[bool, _JSON] = False) -> None:
 
 
 def _import(
-    file: Annotated[Path, typer.Argument(help="Official file (.pth.tar, .pth), or safetensors.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Official file (.pth.tar, .pth), or safetensors.")
+    ],
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name of the copy, such as smplerx-h32 (default: after the file).",
+            metavar="NAME",
+            help="Name of the copy, such as smplerx-h32. [default: after the file]",
             autocompletion=weight_names,
             show_default=False,
         ),

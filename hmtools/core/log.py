@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     import rich.progress
     import rich.table
 
-__all__ = ["Progress", "format_bytes", "format_duration", "format_rate", "setup_logging", "show", "table"]
+__all__ = [
+    "Progress",
+    "format_bytes",
+    "format_count",
+    "format_duration",
+    "format_rate",
+    "setup_logging",
+    "show",
+    "table",
+]
 
 _LINE_EVERY_S = 10.0
 _PIPE_WIDTH = 160
@@ -58,6 +67,11 @@ def format_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def format_count(count: int, one: str, many: str = "") -> str:
+    """Return how many there are of something, e.g. ``1 file``, ``5,000 files``; ``many`` is ``one`` + s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def format_duration(seconds: float) -> str:

@@ -78,7 +78,7 @@ _ROWS = (
     Setting("slurm.partition", "text", None, "partition to submit to; unset: the site's default, as below"),
     Setting("slurm.account", "text", None, "account to charge"),
     Setting("slurm.qos", "text", None, "quality of service"),
-    Setting("slurm.gres", "text", None, "generic resources of one task, such as gpu:1"),
+    Setting("slurm.gres", "text", None, "generic resources, such as gpu:4, of one task; train: of one node"),
     Setting("slurm.time", "text", None, "time limit of one task, such as 04:00:00"),
     Setting("slurm.setup", "lines", (), "shell lines run before python in every batch script"),
     Setting("slurm.container", "text", None, "a .sif, an image for pyxis, or options of srun"),

@@ -91,6 +91,7 @@ class Dataset:
 
     Attributes:
         name: as typed on the command line; ``title`` for people.
+        aliases: what else people call it; any of them, in any case, may be typed for the name.
         folders: names its download has below ``raw_root``, first match wins.
         layout: the tree a user must have; printed by every layout error.
         splits: official split name → role (train, val or test).
@@ -111,6 +112,7 @@ class Dataset:
     citation: ClassVar[str]
     layout: ClassVar[str]
     splits: ClassVar[Mapping[str, str]]
+    aliases: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[Mapping[str, Option]] = {}
     every: ClassVar[Mapping[str, int]] = {}

@@ -111,6 +111,7 @@ class EgoBodyEgocentric(Dataset):
     """EgoBody's interactees, seen by a HoloLens: gendered SMPL-X in a calibrated, moving camera."""
 
     name = "egobody_egocentric"
+    aliases = ("egobody",)
     title = "EgoBody, HoloLens view (EgoSet)"
     homepage = "https://egobody.inf.ethz.ch"
     licence = "EgoBody licence: non-commercial research, signed agreement"

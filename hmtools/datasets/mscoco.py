@@ -67,6 +67,7 @@ class MsCoco(Dataset):
     """MS COCO 2017, body (17) or whole-body (133) keypoints, SMPL-X fits where they are."""
 
     name = "mscoco"
+    aliases = ("coco2017",)
     title = "MS COCO 2017 + COCO-WholeBody + NeuralAnnot"
     homepage = "https://cocodataset.org"
     licence = (

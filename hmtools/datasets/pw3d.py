@@ -87,6 +87,7 @@ class Pw3d(Dataset):
     """3DPW: SMPL bodies of people outdoors, per image of a video."""
 
     name = "pw3d"
+    aliases = ("3dpw",)
     title = "3DPW (3D Poses in the Wild)"
     homepage = "https://virtualhumans.mpi-inf.mpg.de/3DPW/"
     licence = "3DPW licence: non-commercial research, to be accepted on the site"

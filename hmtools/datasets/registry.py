@@ -19,6 +19,13 @@ __all__ = ["all_datasets", "get_dataset", "register"]
 
 _REQUIRED = ("name", "title", "homepage", "licence", "commercial_use", "citation", "layout", "splits")
 _ROLES = {"train", "val", "test"}
+# Sets that recipes and body models know by these names; one that gets a converter may stay in the list.
+_WITHOUT_CONVERTER = (
+    "amass", "arctic", "bedlam", "behave", "chi3d", "crowdpose", "egobody_kinect", "emdb", "fit3d",
+    "gta_human2", "human36m", "humansc3d", "insta_variety", "lspet", "mpi_inf_3dhp", "mpii", "mtp", "muco",
+    "ochuman", "posetrack", "prox", "renbody", "renbody_hires", "rich", "spec", "ssp3d", "synbody",
+    "talkshow", "up3d",
+)  # fmt: skip
 _registered: dict[str, type[Dataset]] = {}
 
 
@@ -72,10 +79,26 @@ def all_datasets() -> dict[str, type[Dataset]]:
 def get_dataset(name: str) -> type[Dataset]:
     """The class of one dataset.
 
+    Args:
+        name: its name or an alias, in any case, with or without ``-``, ``_`` and blanks.
+
     Raises:
-        UsageError: for an unknown name, with the nearest ones.
+        UsageError: for an unknown name, with the nearest and all that there are; and for a set that has no
+            converter in this version.
     """
     known = all_datasets()
-    if name not in known:
-        raise UsageError(f"unknown dataset {name!r}{nearest(name, known)} (see `hmtools datasets`)")
-    return known[name]
+    if name in known:
+        return known[name]
+    words = {_plain(alias): kind for kind in known.values() for alias in kind.aliases}
+    words |= {_plain(own): kind for own, kind in known.items()}  # a name beats another's alias
+    if _plain(name) in words:
+        return words[_plain(name)]
+    names = f"{', '.join(known)}; see `hmtools datasets`"
+    if _plain(name) in map(_plain, _WITHOUT_CONVERTER):
+        raise UsageError(f"{name}: no converter in this version (it converts {names})")
+    hint = nearest(name.lower(), [*known, *(alias for kind in known.values() for alias in kind.aliases)])
+    raise UsageError(f"unknown dataset {name!r}{hint} (known: {names})")
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -6,14 +6,17 @@ throughout, so its figures say that the chain works, and nothing about a method.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtools.bench.protocols.registry import get_protocol
+from hmtools.bench.published import TITLES
 from hmtools.bench.results import REPORT, read_runs
 from hmtools.bench.run import BenchResult, bench, mean_primary_error, open_testset
 from hmtools.bench.source import open_predictions
@@ -23,11 +26,12 @@ from hmtools.convert.run import convert
 from hmtools.convert.validate import validate_split
 from hmtools.core.atomic import write_json, write_text
 from hmtools.core.errors import HmtoolsError, UsageError
+from hmtools.core.log import format_count
 from hmtools.core.recipes import load_recipe
 from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.local import usable_cores
 from hmtools.humandata.predictions import PREDICTIONS
-from hmtools.humandata.reports import write_report
+from hmtools.humandata.reports import METRICS, write_report
 from hmtools.infer.shards_run import infer_shards
 from hmtools.shards.reader import Shards
 from hmtools.shards.sheet import write_sheet
@@ -37,6 +41,7 @@ __all__ = ["Finished", "Made", "Stage", "run_demo"]
 
 _MARKER = ".hmtools-demo"
 _FOLDERS = ("raw", "shards", "runs")
+_PLANTED = ("hmtools.convert.unit", "hmtools.datasets")  # loggers that tell of defects in a download
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,30 +192,49 @@ def _prepare(out: Path) -> None:
 def _body(demo: _Demo) -> Iterator[Made]:
     folder = standin_dir()
     vertices = len(load_model("smplx", "neutral", roots=(folder,)).v_template)
-    yield Made("stand-in body", f"{vertices} vertices, in files such as SMPL-X's", folder, 0)
+    yield Made("stand-in body", f"{vertices:,} vertices, in files such as SMPL-X's", folder, 0)
 
 
 def _synth(demo: _Demo) -> Iterator[Made]:
     for world in demo.worlds:
         synth, root = dict(world["synth"]), demo.out / "raw" / world["dataset"]
         make_miniature(world["dataset"], root, **synth)
-        yield Made("synthetic download", f"{world['dataset']}, {synth['frames']} images a split", root, 0)
+        numbers = f"{world['dataset']}, {format_count(synth['frames'], 'image')} a split"
+        yield Made("synthetic download", numbers, root, 0)
 
 
 def _convert(demo: _Demo) -> Iterator[Made]:
     command = f"hmtools demo --out {demo.out}"
     for world in demo.worlds:
         name = world["dataset"]
-        reports = convert(
-            name, root=demo.out / "raw" / name, out=demo.shards, splits=world["synth"]["splits"],
-            overwrite=True, command=command, workers=0, progress=False, every=world.get("every"),
-        )  # fmt: skip
+        with _without_planted():
+            reports = convert(
+                name, root=demo.out / "raw" / name, out=demo.shards, splits=world["synth"]["splits"],
+                overwrite=True, command=command, workers=0, progress=False, every=world.get("every"),
+            )  # fmt: skip
         for report in reports:
             outcome, task = report.outcome, report.plan.task
             if not outcome.ok:
                 raise HmtoolsError(f"the conversion of {name} failed; see `hmtools jobs {demo.shards}`")
-            numbers = f"{outcome.count('records')} records, {outcome.count('images')} images ({task.images})"
-            yield Made("shards", numbers, task.out, 0)
+            records, images = (format_count(outcome.count(f"{word}s"), word) for word in ("record", "image"))
+            yield Made("shards", f"{records}, {images} ({task.images})", task.out, 0)
+
+
+@contextmanager
+def _without_planted() -> Iterator[None]:
+    """Downloads are made with defects, which need nobody's attention: they stay in the units' logs."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return not record.name.startswith(_PLANTED)
+
+    handlers = list(logging.getLogger().handlers)
+    for handler in handlers:
+        handler.addFilter(wanted)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(wanted)
 
 
 def _splits(demo: _Demo, world: dict[str, Any]) -> list[Path]:
@@ -222,8 +246,8 @@ def _validate(demo: _Demo) -> Iterator[Made]:
     results = [validate_split(folder, workers=usable_cores()) for folder in folders]
     if problems := [problem for result in results for problem in result.problems]:
         raise HmtoolsError(f"the shards do not validate: {problems[0]}")
-    checked = f"{sum(r.records for r in results)} records read again, no problem"
-    yield Made("validation", checked, demo.shards, 0)
+    checked = format_count(sum(result.records for result in results), "record")
+    yield Made("validation", f"{checked} read again, no problem", demo.shards, 0)
 
 
 def _view(demo: _Demo) -> Iterator[Made]:
@@ -231,8 +255,9 @@ def _view(demo: _Demo) -> Iterator[Made]:
         for folder in _splits(demo, world) if "view" in world else ():
             people = world["view"]["people"]
             page = demo.out / f"contact_sheet_{folder.parent.name}_{folder.name}.html"
-            write_sheet(Shards(folder), page, people=people)
-            yield Made("contact sheet", f"up to {people} people", page, 0)
+            shards = Shards(folder)
+            write_sheet(shards, page, people=people)
+            yield Made("contact sheet", _people(min(people, len(shards))), page, 0)
 
 
 def _train(demo: _Demo) -> Iterator[Made]:
@@ -267,8 +292,7 @@ def _infer(demo: _Demo) -> Iterator[Made]:
         for report in reports:
             if not report.outcome.ok:
                 raise HmtoolsError(f"predicting {report.split} failed; see `hmtools jobs {demo.runs}`")
-            numbers = f"{report.outcome.count('records')} people"
-            yield Made("predictions", numbers, report.task.out, 0)
+            yield Made("predictions", _people(report.outcome.count("records")), report.task.out, 0)
 
 
 def _bench(demo: _Demo) -> Iterator[Made]:
@@ -289,7 +313,12 @@ def _bench(demo: _Demo) -> Iterator[Made]:
 
 def _primary(result: BenchResult) -> str:
     row = next(row for row in result.rows if row["primary"] and row["subset"] == "all")
-    return f"{result.facts.testset} {row['metric']} {row['value']:.1f} mm, {row['n']} people"
+    testset, metric = TITLES[result.facts.testset], METRICS[row["metric"]].title
+    return f"{testset} {metric} {row['value']:.1f} mm, {_people(row['n'])}"
+
+
+def _people(count: int) -> str:
+    return format_count(count, "person", "people")
 
 
 def _report(demo: _Demo) -> Iterator[Made]:
@@ -299,7 +328,7 @@ def _report(demo: _Demo) -> Iterator[Made]:
     page, runs = demo.out / "report.html", read_runs([demo.runs / "bench"])
     predictions = sorted((demo.runs / "infer").glob(f"*/*/{PREDICTIONS}"))
     write_page(runs, page, pictures=Pictures([demo.shards], [predictions], [run.label for run in runs]))
-    yield Made("report page", f"{len(_testsets(demo))} test sets", page, 0)
+    yield Made("report page", format_count(len(_testsets(demo)), "test set"), page, 0)
 
 
 def _video(demo: _Demo) -> Iterator[Made]:
@@ -315,13 +344,13 @@ def _video(demo: _Demo) -> Iterator[Made]:
     settings = replace(demo.settings, body_models=standin_dir())
     model = load_network(demo.run, device="cpu", allow_standin=True, settings=settings)
     summary = run_media([frames], model, out, MediaOptions(sequences=True, boxes=boxes))
-    numbers = f"{summary.people} people in {summary.frames} frames, given boxes"
+    numbers = f"{_people(summary.people)} in {format_count(summary.frames, 'frame')}, given boxes"
     yield Made("predictions", numbers, summary.path, 0)
     done = render_predictions(
         out, "overlay", out / "overlay.mp4", media=frames, options=RenderOptions(fps=video["fps"]),
         settings=settings,
     )  # fmt: skip
-    yield Made("video", f"{done.frames} frames of {frames.name}", done.files[0], 0)
+    yield Made("video", f"{format_count(done.frames, 'frame')} of {frames.name}", done.files[0], 0)
 
 
 def _boxes(shards: Shards, sequence: str) -> list[dict[str, Any]]:

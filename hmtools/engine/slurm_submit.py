@@ -33,6 +33,8 @@ from hmtools.engine.worker import WorkerSetup, one_line
 
 __all__ = ["require_slurm", "run_slurm", "sbatch", "write_work"]
 
+# What sbatch says where no controller answers: nothing is wrong with the job.
+_NO_ANSWER = ("resolve_ctls_from_dns_srv", "configuration source", "Unable to contact slurm controller")
 # Left by the allocation the driver itself may run in; sbatch and srun would take them for wishes.
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 
@@ -170,6 +172,11 @@ def sbatch(
                 jobs = [executor.submit(*call) for call in calls]
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         why = " ".join(str(error).replace("sbatch: error: ", "").split()).rstrip(".")
+        if any(sign in why for sign in _NO_ANSWER):
+            raise UsageError(
+                f"Slurm does not answer on this host ({why}). Run this on a login node of the cluster, or "
+                "choose --engine local or ray; `hmtools doctor --cluster --engine slurm` tries Slurm"
+            ) from error
         raise UsageError(
             f"Slurm refused the job: {why}. `hmtools config` lists slurm.partition, account, qos, gres, time "
             "and max_array with where each comes from, `hmtools doctor --cluster --engine slurm` tries them"

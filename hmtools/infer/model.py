@@ -32,6 +32,7 @@ from hmtools.models.weights_folder import locate_weights, weights_in
 __all__ = [
     "Model",
     "chosen_device",
+    "devices_here",
     "find_weights",
     "free_body",
     "load_model",
@@ -226,7 +227,8 @@ def free_body(settings: Settings, *, allow_standin: bool = False) -> BodyModel:
         raise UsageError(
             f"body_models = {settings.body_models} ({settings.origin('body_models')}) holds the stand-in "
             "body: its shapes and joints are not those of SMPL-X. Point body_models at the licensed files "
-            "(`hmtools body list` says where to get them), or say --allow-standin"
+            "(`hmtools body list` says where to get them), or say --allow-standin (in Python: "
+            "allow_standin=True)"
         )
     return body
 
@@ -306,5 +308,11 @@ def chosen_device(wanted: str) -> str:
         torch.zeros(1, device=wanted)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device {wanted}: not usable here ({reason}); take cpu or cuda") from error
+        raise UsageError(f"device {wanted}: not usable here ({reason}); take {devices_here()}") from error
     return wanted
+
+
+def devices_here() -> str:
+    """The devices of this machine in words: ``cpu``, or ``cpu or cuda:0 or cuda:1``."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return " or ".join(["cpu", *(f"cuda:{number}" for number in range(count))])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import logging
+import os
+import shlex
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hmtools.bench.predicted_on import other_shards, predicted_on
 from hmtools.bodies.mixed import BodyLayers
 from hmtools.core.atomic import write_bytes
 from hmtools.core.errors import CountedError, LayoutError, UsageError, nearest
@@ -41,7 +45,7 @@ from hmtools.infer.outputs.scenes import Frame, PeopleIndex, Scene, frames, scan
 from hmtools.infer.outputs.video import VideoFile
 from hmtools.infer.outputs.views import Person, four_sides, framing, over_picture, turned
 from hmtools.infer.stages import ahead
-from hmtools.viz.mesh import person_colour
+from hmtools.viz.mesh import predicted_colour
 
 __all__ = ["VIEWS", "RenderOptions", "Rendering", "render_predictions"]
 
@@ -51,6 +55,8 @@ VIEWS: Mapping[str, str] = {
     "multiview": "front, back, left and right as one picture of 2 x 2",
 }
 """View -> what it is."""
+
+log = logging.getLogger(__name__)
 
 _CAMERA = ("focal_length", "principal_point")
 _SIZES = {"side": 720, "multiview": 1024}
@@ -146,8 +152,8 @@ def render_predictions(
         advance: told how many more rows of the table are done.
 
     Raises:
-        UsageError: for an unknown view, ``media`` and ``shards`` at once, a file for several scenes, and
-            tables without rows or of another body.
+        UsageError: for an unknown view, ``media`` and ``shards`` at once, pictures of shards without either,
+            a file for several scenes, and tables without rows or of another body.
         LayoutError: if there is no table, or nothing at all could be drawn.
         SchemaError: for a table without bodies.
         AssetError: for bodies whose model is not here.
@@ -160,7 +166,7 @@ def render_predictions(
     options = options or RenderOptions()
     index, family = scan(path), family_of(path)
     targets = _targets(index, view, out)
-    pictures: Pictures = MediaPictures(media, index) if shards is None else ShardPictures(shards)
+    pictures = _pictures(path, view, index, media, shards)
     bodies = bodies_of_predictions(path, family, settings)
     kept = index.biggest() if options.biggest else None
     facts, done = prediction_facts(path), Rendering()
@@ -169,9 +175,29 @@ def render_predictions(
         images = stack.enter_context(_Closing(ahead(work.drawn(), _WAITING, "draw")))
         work.write(images.items, targets, advance)
     if not work.done.files:
-        why = "; ".join(work.done.skips.examples[:3]) or "nobody with a body and a camera"
-        raise LayoutError(f"{path}: nothing could be drawn: {why}")
+        skips = work.done.skips
+        more = sum(skips.counts.values()) - 1
+        why = skips.examples[0] if skips.examples else "nobody with a body and a camera"
+        raise LayoutError(f"{path}: nothing could be drawn: {why}{f' (and {more:,} more)' * (more > 0)}")
     return work.done
+
+
+def _pictures(path: Path, view: str, index: PeopleIndex, media: Path | None, shards: Path | None) -> Pictures:
+    """Where the pictures are; a word of warning if the shards are others than those predicted on."""
+    made_on = predicted_on(path)
+    if shards is not None:
+        found = ShardPictures(shards)
+        if remark := other_shards(made_on, found.splits):
+            log.warning("%s", remark)
+        return found
+    if made_on and media is None and view == "overlay":
+        folders = [str(said.get("shards")) for said in made_on]
+        raise UsageError(f"{path}: these were predicted on shards: add --shards {_together(folders)}")
+    return MediaPictures(media, index)
+
+
+def _together(folders: Sequence[str]) -> str:
+    return shlex.quote(folders[0] if len(folders) == 1 else os.path.commonpath(folders))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +292,7 @@ class _Work:
                     vertices=next(meshes),
                     focal_length=focal[row].astype(np.float64),
                     principal_point=centre[row].astype(np.float64),
-                    colour=person_colour(int(frame.people[row])),
+                    colour=predicted_colour(int(frame.people[row])),
                 )
                 for row in rows
             )

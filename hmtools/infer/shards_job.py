@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from hmtools import __version__
+from hmtools.bench.predicted_on import CLOSING, shards_sha256
 from hmtools.bench.protocols.registry import all_protocols
 from hmtools.bodies.assets import load_model as load_body
 from hmtools.core.atomic import file_sha256, sweep, write_json
@@ -44,7 +45,6 @@ from hmtools.shards.index import is_part
 from hmtools.shards.reader import Sample, Shards
 
 __all__ = [
-    "CLOSING",
     "InferTask",
     "box_ratio_of",
     "finalise",
@@ -52,11 +52,7 @@ __all__ = [
     "infer_unit",
     "open_model",
     "own_gpu",
-    "shards_sha256",
 ]
-
-CLOSING = "predictions.json"
-"""Written when every unit is done."""
 
 _EXAMPLES = 20
 _THREADS = 4  # that decode for one GPU
@@ -112,12 +108,6 @@ def box_ratio_of(manifest: Manifest) -> tuple[float, str]:
     if known is not None:
         return known.box_ratio, f"dataset {manifest.dataset}"
     return Dataset.box_ratio, "default of all datasets"
-
-
-def shards_sha256(manifest: Manifest) -> str:
-    """Hex digest of the names and checksums of a split's files: records and images."""
-    lines = sorted(f"{entry['name']} {entry['sha256']}" for entry in manifest.files)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def infer_job(task: InferTask, *, command: str = "") -> Job:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hmtools.bench.bodies import bodies_of
+from hmtools.bench.predicted_on import read_closing, shards_sha256
 from hmtools.core.errors import CheckpointError, LayoutError, UsageError
 from hmtools.core.settings import Settings, load_settings
 from hmtools.engine.job import Outcome
@@ -18,7 +18,7 @@ from hmtools.engine.launch import EngineChoice, engine_session, run_job
 from hmtools.humandata.manifest import read_manifest
 from hmtools.infer.model import find_weights, model_name
 from hmtools.infer.predict import Precision
-from hmtools.infer.shards_job import CLOSING, InferTask, box_ratio_of, infer_job, shards_sha256
+from hmtools.infer.shards_job import InferTask, box_ratio_of, infer_job
 from hmtools.models.checkpoint import read_checkpoint
 from hmtools.shards.reader import find_splits
 
@@ -27,7 +27,6 @@ __all__ = [
     "infer_shards",
     "infer_tasks",
     "is_current",
-    "read_closing",
     "run_tasks",
     "worker_choice",
 ]
@@ -230,15 +229,6 @@ def run_tasks(
             yield InferReport(split=f"{task.out.parent.name}/{task.out.name}", task=task, outcome=outcome)
             if outcome.interrupted:
                 return
-
-
-def read_closing(folder: Path) -> Mapping[str, Any] | None:
-    """What ``predictions.json`` of a split says; None where it is not there or is none of ours."""
-    try:
-        found = json.loads((folder / CLOSING).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "checkpoint_sha256" in found else None
 
 
 def is_current(task: InferTask, closing: Mapping[str, Any] | None) -> bool:

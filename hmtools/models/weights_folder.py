@@ -166,7 +166,8 @@ def import_weights(
         raise UsageError(f"{source}: is imported already; 'hmtools weights check {chosen}' checks it")
     if taken and not replace:
         raise UsageError(f"{taken[0]}: exists; --force replaces it, --name gives the copy another name")
-    log.info("reading %s, every byte of it", source)
+    if source.is_file():  # else what is said next is that there is none
+        log.info("reading %s, every byte of it", source)
     checkpoint = read_checkpoint(source, verify=True)
     row = _published(checkpoint, chosen)
     broken = non_finite(checkpoint.state)

@@ -69,7 +69,7 @@ def paint_people(
             model=model,
             distortion=distortion,
         )
-        # Not the colour in which predictions of the same person are drawn over the picture.
+        # Not the colour in which the label of the same person is drawn over the picture.
         mesh = Mesh(vertices=vertices, faces=faces, colour=person_colour(number + 1))
         picture = overlay_mesh(picture, render([mesh], camera, supersampling=2), 1.0)
     return picture

@@ -19,7 +19,8 @@ class TrainOptions:
         out: folder of the run; one that holds the same recipe is continued.
         shards: folder of converted sets.
         settings: resolved, also the engine and the cluster's.
-        device: ``cuda`` has a GPU for each process; ``cpu``: none; ``auto``: whatever is there.
+        device: ``cuda`` has a GPU for each process; ``cpu``: none; ``auto``: whatever is there, which the
+            log says where it is the CPU.
         workers: processes that make batches, for each that trains; None: what the cores allow.
         mlflow: tracking URI; None: no MLflow.
         break_lock: take the run even from a writer that seems alive.

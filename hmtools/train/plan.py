@@ -21,7 +21,7 @@ from hmtools.train.planned_sets import PlannedSet, look_at
 from hmtools.train.recipe import RANDOM, Recipe
 from hmtools.train.recipe_check import check_recipe
 
-__all__ = ["PARAMETERS", "TrainPlan", "make_plan", "require_ready"]
+__all__ = ["PARAMETERS", "TrainPlan", "convert_commands", "make_plan", "require_ready"]
 
 PARAMETERS = {"tiny": 345_808, "s": 32_008_024, "b": 102_939_928, "l": 326_654_872, "h": 661_827_096}
 """Numbers of SMPLer-X by size of its encoder (published; tiny: counted)."""
@@ -44,7 +44,7 @@ class TrainPlan:
         steps_per_epoch: whole global batches of an epoch; what is left over is drawn in no step.
         steps: of the run.
         checkpoint_bytes: weights, their moving average if there is one, and Adam's moments.
-        weights: the file training starts from; None: drawn weights, or a file that is not there.
+        weights: the file training starts from; None: random weights, or a file that is not there.
         weights_problem: why there is no file, if there should be one; empty otherwise.
     """
 
@@ -165,10 +165,31 @@ def require_ready(plan: TrainPlan, command: Sequence[str], *, shards: Path | Non
         lines += _missing_lines(plan, command, shards)
     error = LayoutError if lines else CheckpointError
     if plan.weights_problem:
-        drawn = shlex.join([*command, "--init", RANDOM])
-        lines += [plan.weights_problem, "Or start from drawn weights:", f"  {drawn}"]
+        drawn = shlex.join([*_without_init(command), "--init", RANDOM])
+        lines += [plan.weights_problem, "Or start from random weights:", f"  {drawn}"]
     if lines:
         raise error("\n".join(lines))
+
+
+def _without_init(command: Sequence[str]) -> Iterator[str]:
+    """The words of a command but for ``--init`` and its value."""
+    words = iter(command)
+    for word in words:
+        if word == "--init":
+            next(words, None)
+        elif not word.startswith("--init="):
+            yield word
+
+
+def convert_commands(plan: TrainPlan, shards: Path | None = None) -> list[str]:
+    """The commands that convert what is missing of a training, each once.
+
+    Args:
+        plan: of the training.
+        shards: folder of converted sets, if it is not that of the setting.
+    """
+    commands = [line for row in plan.missing if (line := row.convert_command(shards))]
+    return list(dict.fromkeys(commands))
 
 
 def _missing_lines(plan: TrainPlan, command: Sequence[str], shards: Path | None) -> Iterator[str]:
@@ -176,14 +197,15 @@ def _missing_lines(plan: TrainPlan, command: Sequence[str], shards: Path | None)
     lost = sum(not row.there for row in plan.validation)
     extra = f", and {lost} of the {validation} it is validated on" if lost else ""
     yield f"{plan.recipe.name}: {len(sets)} of its {len(plan.sets)} sets are not converted{extra}."
-    commands = [line for row in plan.missing if (line := row.convert_command(shards))]
+    commands = convert_commands(plan, shards)
     if commands:
         yield "Convert them:"
-        yield from (f"  {line}" for line in dict.fromkeys(commands))
+        yield from (f"  {line}" for line in commands)
+    there = [row.spec.name for row in plan.sets if row.there]
     nobody = sorted({row.spec.name for row in plan.missing if row.state == "no converter"})
     if nobody:
-        yield f"No converter in this version ({len(nobody)}): {', '.join(nobody)}"
-    there = [row.spec.name for row in plan.sets if row.there]
+        without = "; --allow-missing trains without them" if there or commands else ""
+        yield f"No converter in this version ({len(nobody)}){without}: {', '.join(nobody)}"
     if not there:
         yield "None of its sets is there, so there is nothing to train on."
         return

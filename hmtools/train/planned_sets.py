@@ -14,7 +14,7 @@ from hmtools.datasets.registry import all_datasets
 from hmtools.humandata.manifest import MANIFEST, Manifest, read_manifest
 from hmtools.train.recipe import SetSpec
 
-__all__ = ["PlannedSet", "State", "look_at"]
+__all__ = ["PlannedSet", "State", "has_converter", "look_at"]
 
 State = Literal["converted", "not converted", "no converter", "unreadable"]
 
@@ -57,9 +57,9 @@ class PlannedSet:
 
     def convert_command(self, out: Path | None = None) -> str:
         """The command that makes its shards; empty where there is none."""
-        kind = all_datasets().get(self.spec.dataset)
-        if self.there or kind is None or self.spec.split not in kind.splits:
+        if self.there or not has_converter(self.spec):
             return ""
+        kind = all_datasets()[self.spec.dataset]
         words = ["hmtools", "convert", self.spec.dataset, "--split", self.spec.split]
         for name, value in self.spec.options.items():
             words += ["--option", f"{name}={value}"]
@@ -68,6 +68,12 @@ class PlannedSet:
         if self.state == "unreadable":
             words.append("--overwrite")
         return shlex.join([*words, *(["--out", str(out)] if out else [])])
+
+
+def has_converter(spec: SetSpec) -> bool:
+    """Whether this version of hmtools can convert a set of a recipe."""
+    kind = all_datasets().get(spec.dataset)
+    return kind is not None and spec.split in kind.splits
 
 
 def look_at(spec: SetSpec, shards: Path) -> PlannedSet:

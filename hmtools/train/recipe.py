@@ -48,7 +48,7 @@ RECIPE_FORMAT = "hmtools-recipe-1"
 """What a resolved recipe says under ``format``."""
 
 RANDOM = "random"
-"""``model.init`` of a training that starts from drawn weights."""
+"""``model.init`` of a training that starts from random weights."""
 
 REFERENCE_FAULTS: tuple[str, ...] = (*TARGET_FAULTS, "balance_fixed", "agora_person_zero")
 """Faults of the published code that a recipe may switch on, for comparisons.
@@ -227,7 +227,7 @@ class RunSpec:
     Attributes:
         epochs: of ``data.epoch_size`` records.
         max_steps: stops after so many steps, however long the epochs; the schedule ends there too.
-        seed: of drawn weights, of the mixture and of augmentation.
+        seed: of random weights, of the mixture and of augmentation.
         precision: of the network's passes; weights, optimiser and losses are float32.
         sync_bn: BatchNorm over all GPUs.
         compile: pass the network through torch.compile.

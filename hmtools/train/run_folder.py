@@ -37,7 +37,7 @@ class RunOptions:
         shards: folder of converted sets.
         sets: ``dataset/split`` of the recipe's sets that are drawn from.
         validation: likewise of those that are validated on.
-        weights: file that training starts from; None: drawn weights.
+        weights: file that training starts from; None: random weights.
         accumulation: passes of each process before a step.
         processes: how many train side by side.
         workers: processes that make batches, for each of them.

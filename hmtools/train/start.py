@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hmtools.core.errors import UsageError
 from hmtools.engine.lease import acquire
 from hmtools.engine.local import usable_cores
 from hmtools.engine.slurm_submit import require_slurm
+from hmtools.train.batch_plan import BatchPlan
 from hmtools.train.ending import Ending, ending_of
 from hmtools.train.launch_slurm import Submitted, require_not_submitted, submit
 from hmtools.train.options import TrainOptions
@@ -23,6 +25,8 @@ from hmtools.train.validate import require_measurable, validation_sets
 from hmtools.train.worker import open_data, steps_of
 
 __all__ = ["file_system", "run_options", "start"]
+
+log = logging.getLogger(__name__)
 
 _NETWORK_STORES = frozenset({"beegfs", "ceph", "cifs", "fuse.sshfs", "gpfs", "lustre", "nfs", "nfs4", "smb3"})
 _MOUNTS = Path("/proc/mounts")
@@ -52,7 +56,7 @@ def start(recipe: Recipe, plan: TrainPlan, options: TrainOptions) -> Ending | Su
     if settings.engine == "slurm":
         require_slurm()
     elif settings.engine == "local":
-        _require_gpus(plan.batch.gpus, options.device)
+        _require_gpus(plan.batch, options.device)
     told = run_options(plan, options)
     _require_usable(recipe, told)
     require_not_submitted(run, cancels=options.break_lock)
@@ -112,13 +116,24 @@ def _workers(plan: TrainPlan, options: TrainOptions) -> int:
     return max(1, min(_MOST_WORKERS, usable_cores() // here - 1))
 
 
-def _require_gpus(wanted: int, device: str) -> None:
+def _require_gpus(batch: BatchPlan, device: str) -> None:
+    """Refuse GPUs that are not there: nobody wants to find out after a night that it was the CPU."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cpu" or wanted <= found or (found == 0 and wanted == 1 and device == "auto"):
+    if device == "cpu" or batch.gpus <= found:
+        return
+    if found:
+        passes = batch.gpus * batch.accumulation
+        fits = max(number for number in range(1, found + 1) if passes % number == 0)
+        raise UsageError(
+            f"this training is planned for {batch.gpus} GPUs, this machine has {found}; run it with --gpus "
+            f"{fits} (what is missing is accumulated), or on a cluster with --engine slurm or ray"
+        )
+    if device == "auto" and batch.gpus == 1:
+        log.warning("no usable GPU here: training on the CPU")
         return
     raise UsageError(
-        f"--gpus {wanted}: this machine has {found}; run it with --gpus {max(1, found)} (what is missing is "
-        "accumulated), on a cluster with --engine slurm or ray, or on the CPU with --procs 1"
+        "this machine has no usable GPU (`hmtools doctor` says why). On the CPU, to try things: --procs 1; "
+        "on a cluster: --engine slurm or ray"
     )
 
 

@@ -121,6 +121,6 @@ def _device(wanted: str, local_rank: int) -> torch.device:
     if local_rank >= count:
         raise UsageError(
             f"process {local_rank} of this node needs a GPU of its own, and torch sees {count}; "
-            "run fewer processes, or choose --device cpu"
+            "lower --gpus, or train on the CPU with --procs"
         )
     return torch.device("cuda", local_rank)

@@ -23,7 +23,18 @@ from hmtools.geometry.arrays import ArrayLike
 from hmtools.geometry.crop import apply_affine
 from hmtools.geometry.projection import project
 
-__all__ = ["NEAR", "PERSON_COLOURS", "Camera", "Mesh", "Surface", "person_colour", "vertex_normals", "view"]
+__all__ = [
+    "NEAR",
+    "PERSON_COLOURS",
+    "PREDICTED_COLOURS",
+    "Camera",
+    "Mesh",
+    "Surface",
+    "person_colour",
+    "predicted_colour",
+    "vertex_normals",
+    "view",
+]
 
 NEAR = 0.01
 """Distance of the near plane from the camera, metres along z."""
@@ -37,12 +48,28 @@ PERSON_COLOURS: tuple[tuple[int, int, int], ...] = (
     (244, 226, 134),
     (196, 178, 236),
 )
-"""RGB of the first persons of an image; later ones begin again."""
+"""RGB of the first persons of an image as they are labelled; later ones begin again."""
+
+PREDICTED_COLOURS: tuple[tuple[int, int, int], ...] = (
+    # Far more vivid than skin, cloth and the pale people above, over whom they are drawn as well.
+    (40, 126, 255),
+    (255, 56, 150),
+    (110, 226, 30),
+    (255, 112, 16),
+    (0, 212, 220),
+    (146, 84, 255),
+)
+"""RGB of the first predicted persons of an image; later ones begin again."""
 
 
 def person_colour(index: int) -> tuple[int, int, int]:
-    """RGB of person ``index`` of an image."""
+    """RGB of the label of person ``index`` of an image."""
     return PERSON_COLOURS[index % len(PERSON_COLOURS)]
+
+
+def predicted_colour(index: int) -> tuple[int, int, int]:
+    """RGB of the prediction of person ``index`` of an image; no labelled and no synthetic person has it."""
+    return PREDICTED_COLOURS[index % len(PREDICTED_COLOURS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

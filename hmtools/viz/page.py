@@ -33,7 +33,7 @@ from hmtools.viz.overlay import (
     skeleton_marks,
 )
 
-__all__ = ["THUMBNAIL_SIDE", "Tile", "about_person", "contact_sheet", "csp_hash", "thumbnail_uri"]
+__all__ = ["THUMBNAIL_SIDE", "Tile", "about_person", "contact_sheet", "page_template", "thumbnail_uri"]
 
 THUMBNAIL_SIDE = 384
 """Longest side, in pixels, of an embedded image; smaller ones are not enlarged."""
@@ -85,9 +85,9 @@ def about_person(tile: Tile) -> Tile:
         tile: any tile.
 
     Returns:
-        The tile with a smaller ``image``, the ``affine`` that fits it and a caption ``window`` that says how
-        much of how large an image is seen; the same tile when it has no image, no body box with confidence
-        above 0, or a box that misses the image or fills it.
+        The tile with a smaller ``image``, the ``affine`` that fits it and a caption ``shown`` that says
+        how much of how large a stored image is seen; the same tile when it has no image, no body box with
+        confidence above 0, or a box that misses the image or fills it.
 
     Raises:
         UsageError: if the body box, the affine or the image has a wrong shape or type.
@@ -103,11 +103,12 @@ def about_person(tile: Tile) -> Tile:
     if window is None or (window.width, window.height) == (width, height):
         return tile
     shift = window.affine((window.width, window.height))
+    seen = f"{window.width} x {window.height}"
     return replace(
         tile,
         image=tile.image[window.y0 : window.y1, window.x0 : window.x1],
         affine=shift if tile.affine is None else compose_affine(shift, tile.affine),
-        caption={**tile.caption, "window": f"{window.width} x {window.height} of {width} x {height}"},
+        caption={**tile.caption, "shown": f"{seen} px, cut from {width} x {height}"},
     )
 
 
@@ -131,7 +132,7 @@ def contact_sheet(tiles: Iterable[Tile], *, title: str, facts: Mapping[str, str]
     """
     cells = [_cell(tile) for tile in tiles]
     special = {*_SUBTITLE, *_RIGHTS, _RECORDS}
-    html = _template().render(
+    html = page_template("hmtools.viz", "contact_sheet.html").render(
         title=title,
         subtitle=[facts[name] for name in _SUBTITLE if facts.get(name)],
         shown=len(cells),
@@ -149,12 +150,20 @@ def contact_sheet(tiles: Iterable[Tile], *, title: str, facts: Mapping[str, str]
 
 
 @cache
-def _template() -> jinja2.Template:
+def page_template(package: str, name: str) -> jinja2.Template:
+    """A template of a package, beside those that all pages share.
+
+    Args:
+        package: that has a folder ``templates``.
+        name: of a file in it.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hmtools.viz"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(each) for each in (package, "hmtools.viz")]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
-    environment.filters["csp_hash"] = csp_hash
-    return environment.get_template("contact_sheet.html")
+    environment.filters["csp_hash"] = _csp_hash
+    return environment.get_template(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +273,6 @@ def _field(cells: list[_Cell]) -> str:
     return min(_FIELDS, key=lambda name: abs(np.log(_FIELDS[name] / middle)))
 
 
-def csp_hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     """What a Content-Security-Policy lists to admit exactly this inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

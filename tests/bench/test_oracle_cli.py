@@ -68,9 +68,11 @@ def test_the_texts(ehf: Oracle, folder: Path) -> None:
     words = {
         form: told(("report", "bench/right", "bench/large", "--format", form)) for form in ("md", "latex")
     }
+    row = next(line for line in words["md"].splitlines() if "EHF" in line and "PVE" in line)
+    assert re.search(rf"\b0\.0\b.*\b{re.escape(value)}\b", row)
+    for model, found in (("right", "0.0"), ("large", value)):  # a row each, EHF the one column
+        assert re.search(rf"^{model} & {re.escape(found)}\b", words["latex"], re.MULTILINE)
     for text in words.values():
-        line = next(line for line in text.splitlines() if "EHF" in line and "PVE" in line)
-        assert re.search(rf"\b0\.0\b.*\b{re.escape(value)}\b", line)
         assert "STAND-IN" in text
         assert "H32" not in text, "nothing published stands beside the stand-in"
     rows = list(

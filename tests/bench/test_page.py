@@ -57,6 +57,7 @@ def test_two_models(folder: Path, tmp_path: Path) -> None:
     assert '<td class="pub">82.6</td>' in html
     assert '<td class="pub">105.2<sup>r</sup></td>' in html
     assert "b better than smplerx-h32 by most" in said
+    assert "<h3>Beside each other</h3>" in html
     assert "name the converted test sets with --shards" in said
     assert 'role="alert"' not in html
     # No difference where the means are of different sets of samples is taken unpaired.
@@ -70,6 +71,7 @@ def test_the_standin_is_warned_of_and_nothing_published_stands_beside_it(
     assert html.count('role="alert"') == 2
     assert "<b>Stand-in body</b> Measured with the free stand-in mesh" in html
     assert 'class="pub"' not in html
+    assert "<h3>Overview</h3>" in html  # a single model stands beside nothing
     assert "Sample by sample" not in html
 
 

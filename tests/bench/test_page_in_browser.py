@@ -87,7 +87,7 @@ def test_enlarging_by_mouse_and_keys(report: Path, browser: Browser) -> None:
     assert browser.js("document.querySelector('#close-up').open") is True
     assert shown() == keys[0]
     assert browser.js("document.querySelectorAll('#stage img').length") == 1  # of the one run on this set
-    browser.press("ArrowRight")
+    browser.click("#next")
     assert shown() == keys[1]
     browser.press("ArrowLeft")
     browser.press("ArrowLeft")

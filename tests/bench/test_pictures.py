@@ -83,7 +83,7 @@ def virtual(record: dict[str, Any]) -> np.ndarray:
 def test_a_perfect_prediction_covers_the_truth(
     shards: Shards, tmp_path: Path, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures_of, "_TRUE", (150, 190, 245))
+    monkeypatch.setattr(pictures_of, "_TRUE", pictures_of.RUN_COLOURS[0])
     row = truth(shards, 0)
     if camera == "virtual":
         row |= {"focal_length": None, "principal_point": None, "crop_affine": virtual(shards.row(0))}

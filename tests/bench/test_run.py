@@ -192,6 +192,7 @@ def test_a_test_set_is_found_below_any_of_its_folders(test_sets: TestSets) -> No
         assert [own.path for own in open_testset(get_protocol("ehf"), root)] == [path]
     test_sets["pw3d"]
     with pytest.raises(
-        LayoutError, match=r"pw3d/train and pw3d/validation below .*hmtools convert pw3d --split train"
+        LayoutError,
+        match=r"3DPW \(train and validation splits\): not converted.*`hmtools convert pw3d --sp",
     ):
         open_testset(get_protocol("3dpw", "3dpw-official"), path.parent.parent)

@@ -19,6 +19,20 @@ def test_signs(value: float, shown: str) -> None:
     assert signed(value, "mm") == shown
 
 
+@pytest.mark.parametrize(("count", "many"), [(19, False), (20, True)])
+def test_few_samples_have_no_distribution(tmp_path: Path, count: int, many: bool) -> None:
+    write_run(tmp_path, {"ehf": 60.0}, count=count)
+    runs = read_runs([tmp_path])
+    (line,) = [one for one in summarise(runs).lines if one.primary and one.testset == "EHF"]
+    found = section(runs, line, "here")
+    assert ("Distribution" in [chart.title for chart in found.charts]) is many
+    assert ("99 %" in found.heads) is many
+    assert bool(found.few) is not many
+    figures = dict(zip(found.heads, found.stats[0].values, strict=True))
+    assert figures["n"] == str(count)
+    assert float(figures["median"]) < float(figures["largest"])
+
+
 def test_figures_and_the_verdict(tmp_path: Path) -> None:
     write_run(tmp_path / "a", {"ubody": 60.0}, count=90)
     write_run(tmp_path / "b", {"ubody": 48.0}, count=90, seed=1, missing=4, model="b")

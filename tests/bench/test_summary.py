@@ -60,6 +60,11 @@ def test_nothing_published_beside_the_standin(tmp_path: Path) -> None:
     assert "s: measured with the stand-in body" in remarks(summary)
 
 
+def test_a_note_of_several_sets_is_said_once_and_a_single_run_is_not_named(tmp_path: Path) -> None:
+    write_run(tmp_path, dict.fromkeys(("agora", "ehf"), 60.0), count=4, note="not the official set")
+    assert "AGORA, EHF: not the official set" in remarks(summarise(read_runs([tmp_path])))
+
+
 def test_numbers() -> None:
     assert [number(12.345, "mm"), number(0.8765, ""), number(None, "mm")] == ["12.3", "0.876", "-"]
     assert [is_lower_better(name) for name in ("pve_all", "pck50", "f1", "nmve", "mpe")] == [

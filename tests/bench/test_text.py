@@ -44,18 +44,44 @@ def test_markdown() -> None:
 
 
 def test_latex() -> None:
-    table = as_latex(summarise([run("mine_v&2", 60.04, rows="derived"), run("50% {x}", 62.5, 7)]))
+    """A paper's table: models below each other, test sets beside each other, published models above."""
+    runs = [run("mine_v&2", 60.04, rows="derived"), run("50% {x}", 62.5, 7)]
+    table = as_latex(summarise(runs))
     assert table == (
-        "\\begin{table}\n\\centering\n\\begin{tabular}{llrrrrrrr}\n\\toprule\n"
-        "Test set & Metric & $n$ & mine\\_v\\&2 & 50\\% \\{x\\} & S32 & B32 & L32 & H32 \\\\\n\\midrule\n"
-        "EHF & PVE (mm) & 100 & 60.0$^{d}$ & 62.5$^{m}$ "
-        "& 74.1$^{r}$ & 67.3$^{r}$ & 62.4$^{r}$ & 56.8$^{r}$ \\\\\n"
-        "EHF & f1 & 100 & 0.500$^{d}$ & 0.500$^{m}$ &  &  &  &  \\\\\n"
+        "\\begin{table}\n\\centering\n\\begin{tabular}{lr}\n\\toprule\n"
+        "Model & EHF \\\\\n & PVE \\\\\n\\midrule\n"
+        "S32 & 74.1$^{r}$ \\\\\nB32 & 67.3$^{r}$ \\\\\nL32 & 62.4$^{r}$ \\\\\nH32 & 56.8$^{r}$ \\\\\n"
+        "\\midrule\n"
+        "mine\\_v\\&2 & 60.0$^{d}$ \\\\\n50\\% \\{x\\} & 62.5$^{m}$ \\\\\n"
         "\\bottomrule\n\\end{tabular}\n"
-        "\\caption{Protocol smplerx@1. d: rows are not the official set. m: samples without a usable "
+        "\\caption{Primary metric of each test set in mm, lower is better. Protocol smplerx@1. "
+        "Above the rule: published figures of the same protocol. "
+        "d: rows are not the official set. m: samples without a usable "
         "prediction, left out of the mean unless the protocol says otherwise. r: published figure recalled, "
         "unconfirmed. EHF, 50\\% \\{x\\}: 7 samples have no usable prediction.}\n\\end{table}\n"
     )
+
+
+def test_latex_has_the_mean_last_and_tells_protocols_apart() -> None:
+    ours, other = (facts("agora", protocol=name) for name in ("smplerx@1", "official@1"))
+    mean = replace(ours, testset="mpe", split="all", primary="mpe")
+    rows = [
+        figure_row(mean, "mpe", 65.0, unit="mm", n=50, n_missing=0),
+        figure_row(ours, "pve_all", 70.0, unit="mm", n=50, n_missing=0),
+        figure_row(ours, "pa_pve_all", 40.0, unit="mm", n=50, n_missing=0),
+        figure_row(other, "pve_all", 80.0, unit="mm", n=50, n_missing=0),
+    ]
+    path = Path("report.parquet")
+    lines = as_latex(
+        summarise([Run(label="a", model="a", path=path, rows=tuple(rows), samples={}, sources=(path,))])
+    ).splitlines()
+    assert lines[4:7] == [
+        r"Model & AGORA & AGORA & MPE \\",
+        r" & PVE & PVE &  \\",
+        r" & official@1, validation & smplerx@1, validation & smplerx@1, all \\",
+    ]
+    assert r"a & 80.0 & 70.0 & 65.0 \\" in lines
+    assert "MPE: mean of the test sets." in lines[-2]
 
 
 def test_the_standin_is_said_first() -> None:

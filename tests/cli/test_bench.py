@@ -10,6 +10,7 @@ import pytest
 from typer.testing import Result
 
 from hmtools.humandata.predictions import PredictionSpec, PredictionWriter
+from hmtools.infer.model import devices_here
 from hmtools.shards.reader import Shards
 from tests.bench.testset_shards import TestSets, shared_test_sets
 
@@ -95,11 +96,11 @@ def test_bench_names_shards_and_devices_that_are_not_there(run: Run, tmp_path: P
     ask = ("bench", "--predictions", "mine.parquet")
     said = run(*ask, "--testset", "EHF", code=2).stderr
     assert "run `hmtools convert ehf --split test`, or say where it is with --shards" in said
+    assert f"EHF (test split): not converted, or not finished, below {tmp_path / 'shards'}; run" in said
     assert run(*ask, "--testset", "all", code=2).stderr.count("hmtools convert") == 5
-    assert (
-        "--device nonsense: not usable here"
-        in run(*ask, "--testset", "EHF", "--device", "nonsense", code=2).stderr
-    )
+    said = run(*ask, "--testset", "EHF", "--device", "nonsense", code=2).stderr
+    assert "--device nonsense: not usable here" in said
+    assert f"; take {devices_here()}\n" in said
 
 
 def test_doctor_lists_what_differs(run: Run, test_sets: TestSets, tmp_path: Path) -> None:

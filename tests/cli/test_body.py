@@ -34,6 +34,8 @@ def test_list_shows_what_is_there_and_where_to_get_the_rest(
     first = lines.index("smpl_male                 smpl/SMPL_MALE.npz")
     assert lines[first + 1].strip().startswith("stand-in, 10 betas, float32, 20.2 MB")
     assert lines[first + 2].strip() == "taken before basicmodel_m_lbs_10_207_0_v1.1.0.pkl"
+    assert lines[0].startswith("missing for: agora, agora (children), ")
+    assert "bedlam" not in lines[0]
     assert "missing, by the page that has it:" in lines
     assert "https://smpl.is.tue.mpg.de  (research only, after registration)" in lines
     assert "smpl_female               SMPL_FEMALE.npz|pkl, basicModel_f_lbs_10_207_0_v*.pkl" in lines

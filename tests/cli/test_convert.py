@@ -38,7 +38,11 @@ def test_check_lists_what_is_missing_with_its_page(run: Run, world: Path) -> Non
     shown = run("convert", "mscoco", "--root", world, "--split", "train", "--check", code=2).stdout
     assert "train2017: 2 missing" in shown
     assert "https://cocodataset.org/#download" in shown
-    shown = run("convert", "mscoco", "--root", world, "--split", "val", "--check").stdout
+    assert "Without --split" not in shown
+    shown = run("convert", "MSCOCO", "--root", world, "--check", code=2).stdout
+    assert "Without --split, --check looks for every split" in shown
+    assert shown.endswith("would convert val2017.\n")
+    shown = run("convert", "coco2017", "--root", world, "--split", "val", "--check").stdout
     assert "val2017: complete, 3 images looked for" in shown  # the fourth has no people
 
 

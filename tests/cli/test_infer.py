@@ -59,11 +59,36 @@ def test_shards_are_predicted_and_measured(run: Run, test_sets: TestSets, tiny: 
     assert (tmp_path / "runs/bench/tiny/mpe/report.parquet").is_file()
     assert "no prediction" not in result.stdout
 
-    # Predictions of other weights under the same name are made again.
+    # Predictions of other weights under the same name, or of other shards, may have cost days: they stay.
     write_tiny(tiny, seed=1)
-    said = run("bench", "--testset", "EHF", "--model", "tiny").stderr
-    assert "of other weights or shards, replaced" in said
-    assert (out / "ehf/test/predictions.json").stat().st_mtime_ns != stamp
+    said = run("bench", "--testset", "EHF", "--model", "tiny", code=2).stderr
+    assert f"{out}/ehf/test: the predictions there are of other weights than {tiny}" in said
+    assert f"  hmtools infer tiny {root}/ehf/test --overwrite\n" in said
+    write_tiny(tiny)
+    other = tmp_path / "other/ehf/test"
+    shutil.copytree(root / "ehf/test", other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["files"][0]["sha256"] = "0" * 64
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    said = run("bench", "--testset", "all", "--model", "tiny", "--shards", "other", code=2).stderr
+    assert f"are of {root}/ehf/test, not of {other}. Give --shards {root}/ehf/test, or move them" in said
+    (root / "ehf/test/manifest.json").write_text(json.dumps(manifest))  # as after `hmtools derive`
+    said = run("bench", "--testset", "EHF", "--model", "tiny", code=2).stderr
+    assert f"are of {root}/ehf/test as it was before it was converted or derived anew" in said
+    assert (out / "ehf/test/predictions.json").stat().st_mtime_ns == stamp
+
+    # Measured against shards they were not made on, or drawn over their pictures, they say so.
+    asked = ("bench", "--testset", "EHF", "--predictions", out, "--shards", "other", "--json")
+    result = run(*asked)
+    assert f"were made on {root}/ehf/test, not on {other}; --shards {root}/ehf/test takes" in result.stderr
+    assert "predicted on other shards than these" in json.loads(result.stdout)[0]["note"]
+    said = run("render", "overlay", out / "ehf/test", "--shards", "other", "--size", 64).stderr
+    assert f"were made on {root}/ehf/test, not on {other}" in said
+    assert [file.suffix for file in (out / "ehf/test/render").iterdir()] == [".png"] * 4
+    said = run("render", "overlay", out / "ehf/test", code=2).stderr
+    assert f"these were predicted on shards: add --shards {root}/ehf/test\n" in said
+    said = run("render", "overlay", out / "ehf/test/predictions", code=2).stderr
+    assert "these were predicted on shards" in said
 
 
 def test_bench_takes_the_newest_run_and_says_which(
@@ -98,7 +123,12 @@ def test_photographs_are_predicted(run: Run, tiny: Path, tmp_path: Path) -> None
     cv2.imwrite(str(tmp_path / "photos/one.png"), picture)
     asked = ("infer", "tiny", "photos", "--gpus", 0, "--detector", "whole", "--allow-standin")
     shown = run(*asked).stdout
-    assert "1 people in 1 frames of 1 sources (detector whole" in shown
+    assert "1 person in 1 frame of 1 source (detector whole" in shown
+    folder = tmp_path / "runs/infer/tiny/media/photos"
+    following = f"hmtools render overlay {folder} --media photos"
+    assert f"next: {following}; hmtools export {folder} --to tracks\n" in shown
+    assert f"{folder}/render/one_overlay.png" in run(*following.split()[1:]).stdout
+    assert f"{folder}/export/tracks: 1 file\n" in run("export", folder, "--to", "tracks").stdout
     assert "STAND-IN body, not SMPL-X" in shown
     facts = prediction_facts(tmp_path / "runs/infer/tiny/media/photos")
     assert (facts["model"], facts["standin"]) == ("tiny", True)
@@ -115,10 +145,12 @@ def test_photographs_are_predicted(run: Run, tiny: Path, tmp_path: Path) -> None
         result = run(*given, *flags, "--out", number)
         assert json.loads(result.stdout)["skipped"] == {reason: 1}
         assert ("narrower than 30 or lower than 30 pixels" in result.stderr) == (number == 0)
+    (tmp_path / "boxes.json").write_text("{")
+    assert "boxes.json: no JSON" in run(*given, "--out", "b", code=2).stderr
     told = " ".join(run("infer", "--help").stdout.split())
-    assert f"gets a new id; default: {MAX_LOST}." in told
-    assert f"default: {MIN_SIZE[0]:g}x{MIN_SIZE[1]:g} as in" in told
-    assert f"0 to 1; default: {DetectorOptions().confidence}" in told
+    assert f"gets a new id. [default: {MAX_LOST}]" in told
+    assert f"[default: {MIN_SIZE[0]:g}x{MIN_SIZE[1]:g} as in" in told
+    assert f"0 to 1. [default: {DetectorOptions().confidence}; none for --boxes]" in told
 
 
 def test_wishes_that_have_no_effect_are_refused(run: Run, test_sets: TestSets, tmp_path: Path) -> None:

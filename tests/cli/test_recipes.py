@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from hmtools.cli.complete import training_recipes
 from hmtools.train.plan import PARAMETERS
 from hmtools.train.recipe import RECIPE_FORMAT
@@ -13,15 +15,28 @@ from hmtools.train.recipe_files import load_training, training_names
 from tests.cli.conftest import Run
 
 
-def test_list(run: Run) -> None:
-    rows = {
-        line.split()[0]: line for line in run("recipes", "list").stdout.splitlines() if "smplerx/" in line
-    }
+def test_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = run("recipes", "list", "--all").stdout
+    rows = {line.split()[0]: line for line in shown.splitlines() if "smplerx/" in line}
     assert list(rows) == training_names()
-    assert rows["smplerx/h32"].split()[-5:] == ["32", "4500000", "10", "256", "1e-05"]
-    assert rows["smplerx/b5"].split()[-3:] == ["512", "(assumed)", "1e-05"]
+    few = ["smplerx/b5", "smplerx/h32", "smplerx/published/b5", "smplerx/published/ft_renbody"]
+    few.append("smplerx/tiny/demo")
+    monkeypatch.setattr("hmtools.train.recipe_files.training_names", lambda: few)
     facts = json.loads(run("recipes", "list", "--json").stdout)
-    assert facts["smplerx/h32"] == {"title": "SMPLer-X H, 32 sets", "sets": 32}
+    assert list(facts) == few
+    here = facts["smplerx/h32"]["convertible"]
+    assert facts["smplerx/h32"] == {"title": "SMPLer-X H, 32 sets", "sets": 32, "convertible": here}
+    assert 0 < here < 32
+    assert facts["smplerx/tiny/demo"]["convertible"] == facts["smplerx/tiny/demo"]["sets"]
+    assert rows["smplerx/h32"].split()[-5:] == [f"{here}/32", "10", "x", "4,500,000", "256"]
+    assert rows["smplerx/b5"].split()[-1] == "512*"
+    assert "\n*: assumed; " in shown
+
+    monkeypatch.setattr("hmtools.core.log._PIPE_WIDTH", 80)
+    shown = run("recipes", "list").stdout
+    named = [line.split()[0] for line in shown.splitlines() if "smplerx/" in line]
+    assert named == ["smplerx/b5", "smplerx/h32", "smplerx/tiny/demo"]
+    assert "\n2 more reproduce faults of the published code: --all\n" in shown
 
 
 def test_show(run: Run) -> None:

@@ -26,10 +26,13 @@ def photo(tmp_path: Path) -> Path:
 
 def test_a_photograph_with_its_people(photo: Path, run: Run) -> None:
     result = run("render", "overlay", photo, "--media", photo.parent)
-    assert "photo_overlay.png, 1 frames" in result.stdout
+    assert "photo_overlay.png, 1 frame\n" in result.stdout
     assert "left out: 1 media_missing" in result.stdout
     assert "left out: 1 no_body" in result.stdout
     assert [file.name for file in (photo.parent / "render").iterdir()] == ["photo_overlay.png"]
+    (photo.parent / "render").rename(photo.parent / "before")
+    run("render", "side", photo.parent, "--size", 64)
+    assert len(list((photo.parent / "render").iterdir())) == 2, "in the folder of the tables"
     result = run("render", "multiview", photo, "--size", 128, "--out", "views")
     assert "views: 2 files, 2 frames" in result.stdout
 
@@ -51,6 +54,8 @@ def test_render_says_what_it_does_not_take(photo: Path, run: Run) -> None:
 def test_files_for_other_programs(photo: Path, run: Run) -> None:
     result = run("export", photo, "--to", "tracks", "--out", "tracks")
     assert "tracks: 3 files" in result.stdout, "raw numbers, whole or not"
+    run("export", photo, "--to", "tracks")
+    assert len(list((photo.parent / "export/tracks").iterdir())) == 3
     result = run("export", photo, "--to", "glb", "--out", "meshes", "--biggest")
     assert "meshes: 2 files" in result.stdout
     assert sorted(file.name for file in Path("meshes").iterdir()) == ["lost_0.glb", "photo_0.glb"]

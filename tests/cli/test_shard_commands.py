@@ -132,6 +132,9 @@ def test_demo_makes_its_table_and_empties_no_folder_but_its_own(
     monkeypatch.setenv("HMTOOLS_WORKERS", "0")
     said = run("demo", "--out", "demo").stdout
     assert "no problem" in said
+    assert "2 people" in said
+    assert " demo/raw/ehf" in said
+    assert said.splitlines()[-1] == f"  {tmp_path}/demo/contact_sheet_mscoco_train2017.html"
     stages = {line.split()[0]: line for line in said.split("took")[1].splitlines() if line.strip()}
     assert "above it" in stages["downloads"]
     assert "above it" not in stages["shards"]

@@ -30,7 +30,7 @@ def test_makes_a_world_and_says_what_is_next(tmp_path: Path) -> None:
     assert {image.split for image in truth.images} == {"train2017", "val2017"}
     assert truth.seed == 7
     assert json.loads((root / MARKER).read_text())["size"] == [120, 100]
-    assert f"{root}: 8 images, 14 annotations, 6 of them made to be rejected" in shown.stdout
+    assert f"{root}: 8 images, 14 annotations, 6 of them not to be converted (defects, or" in shown.stdout
     assert "synth mscoco: 8/8 units" in shown.stderr
     assert f"next: hmtools convert mscoco --root {root}" in shown.stdout
 

@@ -11,6 +11,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def test_a_plan_of_the_default_needs_nothing(capsys: pytest.CaptureFixture[str])
     assert f"checkpoint of 7.9 GB for 661,827,096 weights, every 1,000 steps; {kept}" in lines
     assert "get them at https://github.com/ViTAE-Transformer/ViTPose (Apache-2.0)" in lines
     assert lines[-1] == "Nothing was started."
+    commands = lines[lines.index("convert what is missing:") + 1 : -1]
+    assert commands[0] == "hmtools convert mscoco --split train2017"
+    assert all(line.startswith("hmtools convert ") for line in commands)
+    assert not [line for line in commands if "bedlam" in line]
     assert not list(Path().iterdir())
 
 
@@ -89,6 +94,8 @@ def test_a_plan_with_shards(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "2,000" in shown
     assert "the shares of 4 sets go to those that are there" in shown
+    train("smplerx/h5", plan=True, shards=Path("other"))
+    assert "  hmtools convert mscoco --split train2017 --out other\n" in capsys.readouterr().out
     train("smplerx/h5", plan=True, shards=Path("other"), init="random", change=["run.epochs=2"], as_json=True)
     facts = json.loads(capsys.readouterr().out)
     rows = {row["set"]: row for row in facts["sets"]}
@@ -106,13 +113,16 @@ def test_a_start_without_shards_says_what_to_do(
     assert "  hmtools convert mscoco --split train2017\n" in said
     assert "  hmtools train smplerx/h5 --gpus 16 --allow-missing\n" in said
     said = refused(CheckpointError, lambda: train("smplerx/h5", gpus=16, allow_missing=True))
-    assert said.endswith("Or start from drawn weights:\n  hmtools train smplerx/h5 --gpus 16 --init random")
+    assert said.endswith("Or start from random weights:\n  hmtools train smplerx/h5 --gpus 16 --init random")
     said = refused(LayoutError, lambda: train("smplerx/h5", shards=Path("none")))
     assert "  hmtools convert mscoco --split train2017 --out none\n" in said
     assert not started
 
 
-def test_what_is_handed_over(started: list[tuple[Recipe, TrainPlan, TrainOptions]]) -> None:
+def test_what_is_handed_over(
+    started: list[tuple[Recipe, TrainPlan, TrainOptions]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hmtools")
     for name in ("mscoco/train2017", "ehf/test"):
         pretend_converted(Path("shards"), name, 100)
     train("smplerx/tiny/demo", procs=2, change=["optim.lr=1e-2"], workers=1)
@@ -121,12 +131,13 @@ def test_what_is_handed_over(started: list[tuple[Recipe, TrainPlan, TrainOptions
     assert (plan.batch.gpus, plan.batch.accumulation, options.device) == (2, 1, "cpu")
     assert options.out == Path.cwd() / "runs/train/smplerx-tiny-demo"
     assert (options.shards, options.workers) == (Path.cwd() / "shards", 1)
+    assert caplog.messages == ["training on the CPU, in 2 processes"]
     train("smplerx/tiny/demo", gpus=1, out=Path("here"))
-    assert (started[1][1].batch.accumulation, started[1][2].out, started[1][2].device) == (
-        2,
-        Path("here"),
-        "auto",
-    )
+    _, plan, options = started[1]
+    assert (plan.batch.accumulation, options.out, options.device) == (2, Path("here"), "cuda")
+    train("smplerx/tiny/demo", out=Path("here"))
+    assert (started[2][1].batch.gpus, started[2][2].device) == (2, "cuda")
+    assert len(caplog.messages) == 1
 
 
 def test_what_cannot_be_meant() -> None:
@@ -158,8 +169,10 @@ def test_a_training_from_its_start_to_its_end(
     told = refused(CheckpointError, lambda: train("smplerx/tiny/demo", change=larger, out=Path("s"), **asked))
     assert len(told.splitlines()) == 1
     assert "final.safetensors" in told
-    told = refused(UsageError, lambda: train("smplerx/tiny/demo", gpus=2, shards=small_shards, out=Path("g")))
-    assert told.startswith("--gpus 2: this machine has 0; run it with --gpus 1")
+    for gpus in (None, 1, 2):
+        wanted: dict[str, Any] = {"gpus": gpus, "shards": small_shards, "out": Path("g")}
+        told = refused(UsageError, partial(train, "smplerx/tiny/demo", **wanted))
+        assert told.startswith("this machine has no usable GPU (`hmtools doctor` says why)")
 
 
 @pytest.mark.slow

@@ -13,7 +13,15 @@ import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hmtools.core.log import Progress, format_bytes, format_duration, format_rate, setup_logging, table
+from hmtools.core.log import (
+    Progress,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    setup_logging,
+    table,
+)
 
 
 class Terminal(io.StringIO):
@@ -89,6 +97,12 @@ def test_warnings_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
 )  # fmt: skip
 def test_format_bytes(count: float, text: str) -> None:
     assert format_bytes(count) == text
+
+
+def test_format_count() -> None:
+    shown = [format_count(0, "file"), format_count(1, "person", "people"), format_count(5000, "image")]
+    assert shown == ["0 files", "1 person", "5,000 images"]
+    assert format_count(2, "person", "people") == "2 people"
 
 
 @pytest.mark.parametrize(

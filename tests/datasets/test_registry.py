@@ -14,6 +14,7 @@ from hmtools.datasets import registry
 from hmtools.datasets.base import Dataset
 from hmtools.datasets.mscoco import MsCoco
 from hmtools.datasets.registry import all_datasets, get_dataset, register
+from hmtools.train.sets import TRAIN_SETS
 
 DECLARED = {
     "name": "toy",
@@ -77,6 +78,35 @@ def test_unknown_name() -> None:
         UsageError, match=r"unknown dataset 'mscocoo'; did you mean 'mscoco'.*`hmtools datasets`"
     ):
         get_dataset("mscocoo")
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [("AGORA", "agora"), ("3DPW", "pw3d"), ("EgoBody", "egobody_egocentric"), ("coco-2017", "mscoco"),
+     ("COCO", "coco"), ("EgoBody egocentric", "egobody_egocentric")],
+)  # fmt: skip
+def test_any_case_and_other_names_are_the_same_set(typed: str, name: str) -> None:
+    assert get_dataset(typed) is all_datasets()[name]
+
+
+def test_an_unknown_name_is_told_all_there_are() -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'coco2017'.*known: agora, coco, .*, ubody; see"):
+        get_dataset("coco2018")
+
+
+def test_a_known_set_without_a_converter() -> None:
+    for name in ("bedlam", "GTA-Human2"):
+        with pytest.raises(UsageError, match=rf"^{name}: no converter in this version \(it converts agora, "):
+            get_dataset(name)
+    for name in {*TRAIN_SETS} - {*all_datasets()}:
+        with pytest.raises(UsageError, match="no converter in this version"):
+            get_dataset(name)
+
+
+def test_a_name_beats_the_alias_of_another() -> None:
+    kind = register(declare(aliases=("AGORA", "Toy World")))
+    assert get_dataset("toyworld") is kind
+    assert get_dataset("Agora") is all_datasets()["agora"]
 
 
 def test_entry_points_are_found(plugin: Path) -> None:

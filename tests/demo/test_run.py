@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import av
@@ -43,6 +44,15 @@ def test_what_it_makes(tmp_path: Path) -> None:
     taken = sum(item.seconds for item in made if item.what == "synthetic download")
     assert done.stages[1].seconds == pytest.approx(taken)
     assert sum(stage.seconds for stage in done.stages) == pytest.approx(sum(item.seconds for item in made))
+
+
+def test_planted_defects_are_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "hmtools"):
+        run_demo("demo/world", tmp_path / "out", lambda line: None)
+        logging.getLogger("hmtools.convert.unit").info("told again")
+    assert [record.message for record in caplog.records if "convert" in record.name] == ["told again"]
+    told = (tmp_path / "out/shards/mscoco").glob("*/.job/logs/*.log")
+    assert any("rejected" in file.read_text() for file in told)
 
 
 def test_again_makes_the_same(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hmtools.bodies.assets import standin_dir
 from hmtools.core.atomic import file_sha256
 from hmtools.core.errors import AssetError, CheckpointError, UsageError
 from hmtools.core.settings import load_settings
-from hmtools.infer.model import Model, find_weights, model_name, with_body
+from hmtools.infer.model import Model, devices_here, find_weights, model_name, with_body
 from hmtools.infer.people import COLUMNS
 from hmtools.infer.predict import predict
 from hmtools.models.weight_files import write_safetensors
@@ -93,10 +93,15 @@ def test_load_model_takes_the_standin_only_when_allowed(
     assert loaded.facts["checkpoint_sha256"] == file_sha256(tiny)
     assert not any(weight.requires_grad for weight in loaded.network.parameters())
     monkeypatch.setenv("HMTOOLS_BODY_MODELS", str(standin_dir()))
-    with pytest.raises(UsageError, match=r"stand-in body.*or say --allow-standin"):
+    with pytest.raises(UsageError, match=r"stand-in body.*or say --allow-standin \(in Python: allow_st"):
         hmtools.load_model(tiny)
     with pytest.raises(UsageError, match="device nonsense: not usable here"):
         hmtools.load_model(tiny, allow_standin=True, device="nonsense")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices_here() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices_here() == "cpu or cuda:0 or cuda:1"
 
 
 def test_weights_are_found_by_name_path_and_run(tiny: Path, tmp_path: Path) -> None:

@@ -87,7 +87,10 @@ def test_true_bodies_cover_the_people_of_the_picture(
     by_label = {row["key"].rpartition("_")[0].rpartition("/")[2]: row["image_path"] for row in rows}
     for file in done.files:
         image = by_label[file.name.removesuffix("_overlay.png")]
-        shown = decode_rgb(file.read_bytes()).any(axis=-1)
+        drawn = decode_rgb(file.read_bytes())
+        shown = drawn.any(axis=-1)
+        bodies = drawn[shown].astype(float)
+        assert np.median(bodies.min(axis=1) / bodies.max(axis=1)) < 0.4, "vivid, as no synthetic person is"
         true = silhouettes(truth, image, names[image], faces)
         assert (shown & true).sum() / (shown | true).sum() >= 0.9
     with pytest.raises(UsageError, match="another person there"):
@@ -161,6 +164,9 @@ def test_photographs_missing_ones_and_copies_of_other_size(tmp_path: Path) -> No
     assert (small & large[::2, ::2]).sum() / both.sum() > 0.85
     lost = write_table(tmp_path / "q.parquet", rows[4:5])
     with pytest.raises(LayoutError, match=r"nothing could be drawn: gone\.jpg frame 0: media_missing"):
+        render_predictions(lost, "overlay", inside, media=folder)
+    lost = write_table(tmp_path / "q.parquet", [{**rows[4], "source": f"gone{n}.jpg"} for n in range(3)])
+    with pytest.raises(LayoutError, match=r"--media names its folder \(and 2 more\)$"):
         render_predictions(lost, "overlay", inside, media=folder)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hmtools.bench.predicted_on import CLOSING
 from hmtools.core.atomic import file_sha256
 from hmtools.core.errors import CheckpointError, UsageError
 from hmtools.core.settings import Settings, load_settings
@@ -20,7 +21,7 @@ from hmtools.engine.local import run_local
 from hmtools.humandata.predictions import iter_predictions, prediction_facts, prediction_files
 from hmtools.infer import shards_job
 from hmtools.infer.model import Model
-from hmtools.infer.shards_job import CLOSING, InferTask, box_ratio_of, infer_job, open_model, own_gpu
+from hmtools.infer.shards_job import InferTask, box_ratio_of, infer_job, open_model, own_gpu
 from hmtools.infer.shards_run import infer_tasks
 from hmtools.shards.reader import Shards
 from tests.bench.testset_shards import TestSets

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from hmtools.bench.predicted_on import CLOSING, read_closing
 from hmtools.core.errors import CheckpointError, LayoutError, UsageError
 from hmtools.core.settings import Settings, load_settings
-from hmtools.infer.shards_job import CLOSING
-from hmtools.infer.shards_run import infer_shards, infer_tasks, is_current, read_closing, worker_choice
+from hmtools.infer.shards_run import infer_shards, infer_tasks, is_current, worker_choice
 from tests.bench.testset_shards import TestSets
 
 

@@ -62,8 +62,8 @@ def test_people_are_evenly_spaced(root: Path, tmp_path: Path, people: int, rows:
 
 def test_whole_frames_or_surroundings(root: Path, tmp_path: Path) -> None:
     folder = run(root, tmp_path / "out", images="full")
-    assert "of 320 x 240" in sheet(folder, tmp_path / "about.html")
-    assert "of 320 x 240" not in sheet(folder, tmp_path / "whole.html", whole=True)
+    assert "cut from 320 x 240" in sheet(folder, tmp_path / "about.html")
+    assert "cut from 320 x 240" not in sheet(folder, tmp_path / "whole.html", whole=True)
 
 
 def test_selection(root: Path, tmp_path: Path) -> None:

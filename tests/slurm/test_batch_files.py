@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from hmtools.cli.app import COMMANDS, app
+from hmtools.models.published_weights import PUBLISHED
 from tests.slurm.cluster import Slurm
 
 pytestmark = pytest.mark.xdist_group("slurm")
@@ -41,6 +42,13 @@ def test_options_are_those_of_the_command(path: Path) -> None:
             context = group.commands[name].make_context(name, ["x"], parent=made, resilient_parsing=True)
             options = {option for parameter in context.command.params for option in parameter.opts}
             assert used <= options, f"{path.name}: hmtools {name}"
+
+
+def test_examples_name_weights_that_there_can_be() -> None:
+    infer, bench = ((ROOT / "slurm" / f"{name}.sbatch").read_text() for name in ("infer", "bench"))
+    assert set(re.findall(r"slurm/infer\.sbatch (\S+)", infer)) <= PUBLISHED.keys()
+    (model,) = re.findall(r"--model (\S+)", bench)
+    assert not Path(model).suffix, "the folder of a run, which knows its weights"
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hmtools.bench.pictures import RUN_COLOURS
 from hmtools.geometry.projection import project
 from hmtools.synth.picture import backdrop, paint_people
-from hmtools.viz.mesh import person_colour
+from hmtools.viz.mesh import PERSON_COLOURS, PREDICTED_COLOURS
 
 FOCAL, CENTRE = np.array([200.0, 200.0]), np.array([79.5, 59.5])
 
@@ -48,8 +49,13 @@ def test_the_nearer_person_is_in_front_whatever_the_order() -> None:
     assert np.array_equal(one[55:64, 75:84], alone[55:64, 75:84])
 
 
-def test_a_prediction_drawn_over_its_person_is_seen() -> None:
-    painted = paint_people(np.zeros((120, 160, 3), np.uint8), [square(0, 2.0)])
-    shown = painted[painted.any(axis=2)].mean(axis=0)
-    drawn = np.array(person_colour(0))
-    assert np.abs(shown / shown.max() - drawn / drawn.max()).max() > 0.3
+def test_no_synthetic_person_has_a_colour_of_predictions() -> None:
+    """Lightness apart, which is shade."""
+    wall = np.zeros((120, 160, 3), np.uint8)
+    row = [square(x, 2.0, 0.08) for x in np.linspace(-0.6, 0.6, len(PERSON_COLOURS))]
+    people = [paint_people(wall, row[: n + 1]).astype(float) for n in range(len(row))]
+    before = [wall.astype(float), *people]
+    for one, other in zip(before, people, strict=False):
+        shown = other[(one != other).any(axis=2)].mean(axis=0)
+        for drawn in (*PREDICTED_COLOURS, *RUN_COLOURS):
+            assert np.abs(shown / shown.max() - np.array(drawn) / max(drawn)).max() > 0.3

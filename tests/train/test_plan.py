@@ -88,7 +88,7 @@ def test_what_is_said_about_missing_sets(tmp_path: Path) -> None:
         "  hmtools convert mscoco --split train2017",
         "  hmtools convert agora --split train",
         "  hmtools convert ehf --split test",
-        "No converter in this version (1): bedlam/training",
+        "No converter in this version (1); --allow-missing trains without them: bedlam/training",
         "None of its sets is there, so there is nothing to train on.",
     ]
     pretend_converted(tmp_path, "agora/train", 50)
@@ -96,7 +96,7 @@ def test_what_is_said_about_missing_sets(tmp_path: Path) -> None:
         "smplerx/h5: 2 of its 3 sets are not converted.",
         "Convert them:",
         "  hmtools convert mscoco --split train2017",
-        "No converter in this version (1): bedlam/training",
+        "No converter in this version (1); --allow-missing trains without them: bedlam/training",
         "Or train without them; their share of an epoch goes to agora/train:",
         "  hmtools train smplerx/h5 --gpus 8 --allow-missing",
     ]
@@ -104,6 +104,8 @@ def test_what_is_said_about_missing_sets(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_to_train_on(tmp_path: Path) -> None:
+    lines = refused(plan(tmp_path, "model.init=random", "data.use=[bedlam]"))
+    assert lines[1] == "No converter in this version (1): bedlam/training"
     lines = refused(plan(tmp_path, "model.init=random", allow_missing=True))
     assert lines[-1] == "None of its sets is there, so there is nothing to train on."
 
@@ -117,9 +119,12 @@ def test_missing_weights(tmp_path: Path) -> None:
         f"  in          {tmp_path / 'weights'} (no such folder)",
         "  get them at https://github.com/ViTAE-Transformer/ViTPose (Apache-2.0)",
         "  then        hmtools weights import FILE --name vitpose-h",
-        "Or start from drawn weights:",
+        "Or start from random weights:",
         "  hmtools train smplerx/h5 --gpus 8 --init random",
     ]
+    for given in (("--init", "nope.pth"), ("--init=nope.pth",)):
+        command = (*COMMAND[:3], *given, *COMMAND[3:])
+        assert refused(plan(tmp_path), command)[-1] == "  hmtools train smplerx/h5 --gpus 8 --init random"
     (tmp_path / "weights").mkdir()
     file = tmp_path / "weights/vitpose-h.safetensors"
     file.touch()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hmtools.train.planned_sets import look_at
+from hmtools.train.planned_sets import has_converter, look_at
 from hmtools.train.recipe import SetSpec
 from tests.train.manifests import pretend_converted
 
@@ -56,6 +56,7 @@ def test_commands(tmp_path: Path) -> None:
 def test_a_split_that_does_not_exist(tmp_path: Path) -> None:
     found = look_at(SetSpec(dataset="agora", split="training"), tmp_path)
     assert found.problem == "its splits are train, validation, test"
+    assert [has_converter(spec) for spec in (found.spec, AGORA, BEDLAM)] == [False, True, False]
     assert found.convert_command() == ""
 
 

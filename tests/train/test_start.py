@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hmtools.core.errors import UsageError
 from hmtools.core.settings import load_settings
@@ -38,6 +40,37 @@ def test_what_does_not_fit_is_said_before_anything_is_written(
     with pytest.raises(UsageError, match=said):
         start(*asked(small_shards, tmp_path / "run", change))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "there", "said"),
+    [
+        (1, 0, "this machine has no usable GPU .*: --procs 1; on a cluster: --engine slurm or ray"),
+        (2, 0, "this machine has no usable GPU"),
+        (16, 3, "planned for 16 GPUs, this machine has 3; run it with --gpus 2 "),
+    ],
+)
+def test_gpus_that_are_not_there_are_never_replaced_by_the_cpu(
+    gpus: int, there: int, said: str, small_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    batch = f"batch.global_batch={16 * gpus}", "batch.micro_batch=16"
+    recipe, _, options = asked(small_shards, tmp_path / "run", *batch)
+    found = make_plan(recipe, shards=small_shards, gpus=gpus)
+    with pytest.raises(UsageError, match=said):
+        start(recipe, found, replace(options, device="cuda"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_cpu_is_told_where_nobody_asked_for_it(
+    small_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    recipe, found, options = asked(small_shards, tmp_path / "run", "batch.global_batch=400")
+    with pytest.raises(UsageError, match="fewer than the global batch"):  # found out later
+        start(recipe, found, replace(options, device="auto"))
+    assert "no usable GPU here: training on the CPU" in caplog.text
 
 
 def test_processes_elsewhere_find_everything(

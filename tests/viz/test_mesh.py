@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hmtools.core.errors import UsageError
 from hmtools.geometry.projection import project
-from hmtools.viz.mesh import Camera, Mesh, person_colour, vertex_normals, view
+from hmtools.viz.mesh import Camera, Mesh, person_colour, predicted_colour, vertex_normals, view
 from hmtools.viz.rasterise import nearest_faces
 from tests.viz.meshes import sphere
 
@@ -157,4 +157,5 @@ def test_an_affine_of_wrong_shape_is_refused() -> None:
 
 
 def test_colours_begin_again() -> None:
-    assert person_colour(0) == person_colour(6) != person_colour(1)
+    for colour in (person_colour, predicted_colour):
+        assert colour(0) == colour(6) != colour(1)

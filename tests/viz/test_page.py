@@ -231,7 +231,8 @@ def test_the_window_about_a_person_shows_the_same_pixels() -> None:
         x, y = np.rint(apply_affine(near.affine, point)).astype(int)
         there = np.rint(apply_affine(affine, point)).astype(int)
         assert (near.image[y, x] == image[there[1], there[0]]).all()
-    assert near.caption["window"] == f"{near.image.shape[1]} x {near.image.shape[0]} of 400 x 300"
+    size = f"{near.image.shape[1]} x {near.image.shape[0]}"
+    assert near.caption["shown"] == f"{size} px, cut from 400 x 300"
 
 
 @pytest.mark.parametrize(

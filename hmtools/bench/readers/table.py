@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hmtools.bench.predicted_on import predicted_on
 from hmtools.bench.readers.base import Agreed, Listed, ReadColumns, digest, family_of
 from hmtools.core.atomic import file_sha256
 from hmtools.core.errors import SchemaError
@@ -66,7 +67,7 @@ class TableReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files = prediction_files(path)
-        self.facts: Mapping[str, Any] = prediction_facts(path)
+        self.facts: Mapping[str, Any] = {**prediction_facts(path), "predicted_on": predicted_on(path)}
         self._tables = [open_table(file) for file in self.files]
         groups = [
             (table, group, table.metadata.row_group(group).num_rows)

@@ -126,13 +126,15 @@ def open_detector(options: DetectorOptions) -> Detector:
     """The boxes of ``options.boxes``.
 
     Raises:
-        UsageError: if no file is named.
+        UsageError: if no file is named, or it does not hold what it should.
         LayoutError: if it is not there, or of a kind that is not read.
-        SchemaError: if it does not hold what it should.
     """
     if options.boxes is None:
         raise UsageError("detector given: name a file of boxes (*.parquet, *.json or *.npz)")
-    return Given(options.boxes, read_boxes(options.boxes))
+    try:
+        return Given(options.boxes, read_boxes(options.boxes))
+    except SchemaError as error:  # a file that the user made for this run: wrong use, not broken data
+        raise UsageError(str(error)) from error
 
 
 def read_boxes(path: Path) -> list[GivenBox]:

@@ -157,7 +157,8 @@ class MediaPictures:
                 if inside and found.exists():
                     return found
         where = "here" if root is None else f"in {root}"
-        raise CountedError("media_missing", f"{scene.name}: not found {where}; --media names its folder")
+        way = "--shards names the shards it is of" if scene.source is None else "--media names its folder"
+        raise CountedError("media_missing", f"{scene.name}: not found {where}; {way}")
 
     def _below(self, root: Path, name: str) -> tuple[Path, ...]:
         """Where a source may be; of several, the name alone could be another one's."""
@@ -185,7 +186,7 @@ def _listed(folder: Path) -> list[tuple[Path, ...]]:
     inside = find_media([folder], sequences=True).media
     own = [medium.files for medium in inside if medium.source == "."]
     if len(own) != 1:
-        raise CountedError("media_missing", f"{folder}: no images in it")
+        raise CountedError("media_missing", f"{folder}: no images in it; --media names their folder")
     return own
 
 
@@ -214,6 +215,9 @@ class ShardPictures:
     Args:
         path: ``OUT``, ``OUT/<dataset>`` or ``OUT/<dataset>/<split>``.
 
+    Attributes:
+        splits: that are there.
+
     Raises:
         LayoutError: if there is no converted split.
     """
@@ -222,14 +226,14 @@ class ShardPictures:
         splits = find_splits(path)
         if not splits:
             raise LayoutError(f"--shards {path}: no converted split (manifest.json) there or below")
-        self._splits = [Shards(split) for split in splits]
+        self.splits = [Shards(split) for split in splits]
         self._rows = {
             key: (number, row)
-            for number, shards in enumerate(self._splits)
+            for number, shards in enumerate(self.splits)
             for row, key in enumerate(shards.table.column("key").to_pylist())
         }
         self._rates: dict[str, float] = {}
-        for shards in self._splits:
+        for shards in self.splits:
             name = f"{shards.manifest.dataset}/{shards.manifest.split}"
             known = shards.table.select(["sequence", "fps"]).drop_null()
             for sequence, fps in zip(*(known.column(i).to_pylist() for i in range(2)), strict=True):
@@ -238,7 +242,7 @@ class ShardPictures:
     def picture(self, scene: Scene, frame: int, row: Mapping[str, Any]) -> Picture:
         """See :class:`Pictures`."""
         number, place = self._found(row.get("key"))
-        sample = self._splits[number][place]
+        sample = self.splits[number][place]
         if sample.image is None:
             raise CountedError("no_image", f"{row['key']}: converted without images")
         return Picture(sample.image, sample.affine)

@@ -119,6 +119,8 @@ class TestRefused:
                 read_boxes(tmp_path / name)
         with pytest.raises(SchemaError, match="no JSON"):
             read_boxes(tmp_path / "b.json")
+        with pytest.raises(UsageError, match="no JSON"):  # the file of a user: wrong use
+            open_detector("given", DetectorOptions(boxes=tmp_path / "b.json"))
         with pytest.raises(UsageError, match="name a file of boxes"):
             open_detector("given", DetectorOptions())
 
