@@ -24,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     demo: Path = arguments.demo
     write("sheet", page(demo / "contact_sheet_mscoco_train2017.html", (1100, 900), arguments.browser))
-    write("report", page(demo / "report.html", (1100, 1250), arguments.browser))
+    write("report", page(demo / "report.html", (1100, 1060), arguments.browser))
     with av.open(str(arguments.video or demo / "runs/video/overlay.mp4")) as video:
         frames = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
     write("overlay", frames[min(FRAME, len(frames) - 1)])
