@@ -78,7 +78,7 @@ def infer(
         typer.Option(
             metavar="NAME",
             help="Media: what finds people: given, hog, onnx, ultralytics, whole (a frame is one person). "
-            "[default: --boxes, else --detector-model, else hog (OpenCV 4), else whole]",
+            "[default: --boxes, else --detector-model, else hog (if OpenCV has it), else whole]",
             autocompletion=complete.detectors,
         ),
     ] = None,

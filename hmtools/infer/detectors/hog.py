@@ -6,7 +6,7 @@ seen whole, 100 pixels tall or more, and misses those who sit, bend, are cut off
 are people to it at times. Enough for a first look; for results use a detection network.
 
 OpenCV 5 has dropped it from its main modules: it is there in OpenCV 4 (``opencv-python<5``), and in OpenCV 5
-where that was built with its extra module ``xobjdetect``.
+with its extra modules (``opencv-contrib-python``, in the place of ``opencv-python``).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def missing() -> str:
     cv2 = opencv()
     if hasattr(cv2, "HOGDescriptor"):
         return ""
-    return f"OpenCV {cv2.__version__} has no HOG people detector (OpenCV 4 has)"
+    return f"OpenCV {cv2.__version__} has no HOG people detector (OpenCV 4 and opencv-contrib-python have)"
 
 
 def open_detector(options: DetectorOptions) -> Detector:
