@@ -94,8 +94,8 @@ def train(
     \b
     Examples:
       hmtools train --plan
-      hmtools train smplerx/h32 --gpus 16 --set optim.lr=2e-5
-      hmtools train smplerx/tiny/demo --procs 2
+      hmtools train smplerx/h32 --gpus 16 --allow-missing --set optim.lr=2e-5
+      hmtools train smplerx/tiny/demo --procs 2 --shards demo/shards
     """  # noqa: D301 - \b keeps Typer from joining the lines
     from hmtools.cli.engine_options import engine_settings
     from hmtools.train.plan import make_plan, require_ready
