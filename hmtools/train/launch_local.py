@@ -136,7 +136,7 @@ def _wait(running: PContext, stop: StopSignals, run: RunFolder) -> Ending:
             for pid in running.pids().values():
                 with contextlib.suppress(ProcessLookupError):  # it may have ended in the meantime
                     os.kill(pid, signal.SIGTERM)
-        result = running.wait(timeout=_LOOK_S)
+        result = running.wait(timeout=_LOOK_S, period=_LOOK_S)  # elastic looks once a second unless told
         if result is None:
             continue
         if result.is_failed():

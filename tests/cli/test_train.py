@@ -181,7 +181,7 @@ def test_a_training_that_is_stopped_says_how_to_continue(
     number: signal.Signals, small_shards: Path, tmp_path: Path
 ) -> None:
     changes = [
-        part for change in (*SMALL, "run.max_steps=8", "batch.global_batch=4") for part in ("--set", change)
+        part for change in (*SMALL, "run.max_steps=40", "batch.global_batch=4") for part in ("--set", change)
     ]
     command = [sys.executable, "-m", "hmtools", "train", "smplerx/tiny/demo", "--procs", "2", *changes,
                "--shards", str(small_shards), "--out", str(tmp_path / "run")]  # fmt: skip
@@ -200,5 +200,5 @@ def test_a_training_that_is_stopped_says_how_to_continue(
     assert "--procs 2" in said
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "finished after 8 steps" in done.stdout
+    assert "finished after 40 steps" in done.stdout
     assert "goes on after step" in done.stderr
