@@ -1,4 +1,4 @@
-"""hmtools: raw human-mesh-recovery datasets in, one schema of Arrow + webdataset shards out.
+"""hmtools: convert datasets of human mesh recovery, train, predict, benchmark.
 
 ``import hmtools`` is cheap: torch, ray and pyarrow load only when something needs them.
 """

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -194,9 +195,20 @@ def _same_recipe(folder: Path, recipe: Recipe) -> None:
     found = read_recipe(folder / "recipe.json")
     either_way = replace(recipe, run=replace(recipe.run, parallel=found.run.parallel))
     before, now = recipe_json(found), recipe_json(either_way)
-    changed = sorted(name for name in now if now[name] != before.get(name))
-    if changed:
+    if changed := list(_changed(before, now)):
         raise UsageError(
-            f"{folder}: is a run of {before['name']}, and its {', '.join(changed)} differ from what was "
-            "asked for; continue it with the same command as before, or choose another --out"
+            f"{folder}: is a run of {before['name']}, and what is asked for differs in {', '.join(changed)}; "
+            "continue it with the same command as before, or choose another --out"
         )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """The values of a recipe that differ, such as ``optim.lr``."""
+    for name, value in sorted(now.items()):
+        old = before.get(name)
+        if value == old:
+            continue
+        if isinstance(value, dict) and isinstance(old, dict):
+            yield from (f"{name}.{key}" for key in _changed(old, value))
+        else:
+            yield name

@@ -30,7 +30,7 @@ def test_options_may_change_and_the_recipe_may_not(tmp_path: Path) -> None:
     run.prepare(toy_recipe(), replace(OPTIONS, processes=1, accumulation=8))
     assert run.options().processes == 1
     assert not run.stop.exists()  # it told the processes of before
-    with pytest.raises(UsageError, match="its optim, run differ"):
+    with pytest.raises(UsageError, match=r"differs in optim\.lr, run\.seed; continue"):
         run.prepare(toy_recipe(lr=0.5, seed=1), OPTIONS)
 
 

@@ -308,8 +308,10 @@ def test_refused_states(tiny: SmplerX) -> None:
 def test_people_begin_upright_from_scratch() -> None:
     torch.manual_seed(0)
     body = BodyLayer(load_model("smplx", "neutral", roots=[standin_dir()]))
+    net = SmplerX(SIZES["tiny"], body).train()
+    assert net.hand_roi_net.get_parameter("conv.0.weight").std() > 0.05  # 0.001 as published
     with torch.no_grad():
-        begun = SmplerX(SIZES["tiny"], body).train()(torch.rand(2, 3, 512, 384))
+        begun = net(torch.rand(2, 3, 512, 384))
     assert begun.pose[:, 3:66].abs().max() < 0.4  # of rest
     names = convention("smplerx_137").names
     pelvis, neck, toe = (begun.joints[:, names.index(name)] for name in ("Pelvis", "Neck", "L_Big_toe"))
